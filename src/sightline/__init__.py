@@ -1,0 +1,54 @@
+"""See why a vision model decided, and test whether to believe it.
+
+Names load what they need when they are first used, so that `import sightline` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sightline import errors, methods, targets
+    from sightline.ask import grad_cam, maps
+    from sightline.explainer import compare, explain, explained
+    from sightline.explanation import Explanation
+    from sightline.methods import METHODS
+    from sightline.model import Model, wrap
+    from sightline.preprocess import Preprocess
+    from sightline.sources import load
+    from sightline.targets import Labels
+    from sightline.types import Method
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "METHODS", "Explanation", "Labels", "Method", "Model", "Preprocess", "compare", "errors", "explain", "explained",
+    "grad_cam", "load", "maps", "methods", "targets", "wrap",
+]  # fmt: skip
+
+_WHERE = {
+    "METHODS": "methods",
+    "Explanation": "explanation",
+    "Labels": "targets",
+    "Method": "types",
+    "Model": "model",
+    "Preprocess": "preprocess",
+    "compare": "explainer",
+    "explain": "explainer",
+    "explained": "explainer",
+    "grad_cam": "ask",
+    "load": "sources",
+    "maps": "ask",
+    "wrap": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"sightline.{_WHERE[name]}"), name)
+    if name in __all__:
+        return import_module(f"sightline.{name}")
+    raise AttributeError(f"module 'sightline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

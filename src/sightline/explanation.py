@@ -1,0 +1,209 @@
+"""An explanation: raw maps with the whole question they answer, shown in the picture's own pixels."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sightline import regions
+from sightline.errors import PictureError, TargetError
+from sightline.geometry import Framing
+from sightline.render import Tile, captioned, outlined, overlay, sheet
+from sightline.targets import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One of the model's best classes for a picture."""
+
+    name: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """For this picture, this model and these K targets, at this layer, by this method, the maps are ...
+
+    `maps` (K, h, w) are raw, at the layer's resolution; `scores` (K,) are what the maps explain,
+    `probabilities` the classes' (None where a target is about no class). `layer_why` says why a
+    layer was chosen where none was named.
+    """
+
+    picture: Image.Image = field(repr=False)
+    framing: Framing
+    maps: Tensor = field(repr=False)
+    asked: tuple[Asked, ...]
+    scores: tuple[float, ...]
+    probabilities: tuple[float | None, ...]
+    predictions: tuple[Prediction, ...]
+    model: str
+    source: str
+    weights_hash: str
+    layer: str
+    layer_why: str
+    method: str
+    signed: bool
+    path: str | None = None
+    versions: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, target: int | str) -> Self:
+        """The explanation of one target, by its place or its name.
+
+        Raises TargetError where no target, or several, have the name.
+        """
+        if isinstance(target, str):
+            text = target.strip().casefold()
+            names = [asked.name.casefold() for asked in self.asked]
+            found = [i for i, name in enumerate(names) if name == text] or [
+                i for i, name in enumerate(names) if set(text.split()) <= set(name.split())
+            ]
+            if len(found) != 1:
+                raise TargetError(f"{target!r} was asked {len(found)} times; asked: {self._names()}")
+            target = found[0]
+        if not -len(self) <= target < len(self):
+            raise TargetError(f"no target {target}: {len(self)} were asked, {self._names()}")
+        part = slice(target, target + 1) if target != -1 else slice(-1, None)
+        return replace(
+            self, maps=self.maps[part], asked=self.asked[part], scores=self.scores[part],
+            probabilities=self.probabilities[part],
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """The one target's name."""
+        return self.asked[self._one()].name
+
+    @property
+    def heat(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The one map in the picture's pixels (height, width), bilinear; NaN where the model could not look."""
+        return np.asarray(self.framing.to_picture(self.maps[self._one()]).numpy())
+
+    def peak(self) -> tuple[int, int] | None:
+        """The picture's pixel (x, y) where the map is highest; None where it is nowhere above zero."""
+        return regions.peak(self.heat)
+
+    def mask(self, fraction: float = 0.15) -> regions.Mask:
+        """The picture's pixels (height, width) of at least `fraction` of the map's maximum."""
+        return regions.mask(self.heat, fraction)
+
+    def box(self, fraction: float = 0.15) -> regions.PixelBox | None:
+        """The box (x0, y0, x1, y1) of the mask's largest component, x1 and y1 exclusive; None for an empty map."""
+        return regions.box(self.heat, fraction)
+
+    def overlay(self, *, opacity: float = 0.6, boxed: bool = False, peak: float | None = None) -> Image.Image:
+        """The map over the picture, in the picture's own size; grey and dim where the model could not look.
+
+        Colours reach from 0 to `peak`, the map's own maximum unless given; a signed method's are
+        blue against and red for.
+        """
+        heat = self.heat
+        picture = overlay(self.picture, heat, opacity=opacity, signed=self.signed, peak=peak)
+        found = regions.box(heat) if boxed else None
+        return outlined(picture, found) if found else picture
+
+    def tile(self, *, boxed: bool = False) -> Tile:
+        """The overlay with its caption: the target and its probability, the method and the layer."""
+        probability = self.probabilities[self._one()]
+        share = f" {probability:.2f}" if probability is not None else ""
+        return Tile(self.overlay(boxed=boxed), f"{self.name}{share}", f"{self.method} at {self.layer}, {self.model}")
+
+    def figure(self, *, boxed: bool = False) -> Image.Image:
+        """The overlay with caption and colour bar, or a contact sheet where several targets were asked."""
+        if len(self) == 1:
+            return captioned(self.tile(boxed=boxed), signed=self.signed)
+        return sheet([one.tile(boxed=boxed) for one in self], signed=self.signed)
+
+    def _repr_png_(self) -> bytes:
+        data = io.BytesIO()
+        self.figure().save(data, "PNG")
+        return data.getvalue()
+
+    def facts(self) -> dict[str, Any]:
+        """The one target's explanation as JSON values; peak and box in the picture's pixels."""
+        k = self._one()
+        heat = self.heat
+        return {
+            "picture": self.path,
+            "target": asdict(self.asked[k]),
+            "score": self.scores[k],
+            "probability": self.probabilities[k],
+            "predictions": [asdict(prediction) for prediction in self.predictions],
+            "model": self.model,
+            "source": self.source,
+            "weights_hash": self.weights_hash,
+            "layer": self.layer,
+            "layer_why": self.layer_why,
+            "method": self.method,
+            "peak": _listed(regions.peak(heat)),
+            "box": _listed(regions.box(heat)),
+            "framing": asdict(self.framing),
+            "versions": self.versions,
+        }
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write `explanation.json`, `maps.npy` (raw), `picture.png` and `figure.png` to a folder, made if need be."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {f: getattr(self, f) for f in _PLAIN} | {
+            "framing": asdict(self.framing),
+            "asked": [asdict(asked) for asked in self.asked],
+            "predictions": [asdict(prediction) for prediction in self.predictions],
+        }
+        files = [folder / name for name in ("explanation.json", "maps.npy", "picture.png", "figure.png")]
+        files[0].write_text(json.dumps(kept, indent=2), encoding="utf-8")
+        np.save(files[1], self.maps.numpy())
+        self.picture.save(files[2], compress_level=1)
+        self.figure().save(files[3], compress_level=1)
+        return files
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote. Raises PictureError where it can't be read."""
+        folder = Path(folder)
+        try:
+            kept = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+            framing = Framing(**{key: tuple(value) for key, value in kept.pop("framing").items()})
+            with Image.open(folder / "picture.png") as picture:
+                picture.load()
+            return cls(
+                picture=picture,
+                framing=framing,
+                maps=torch.from_numpy(np.load(folder / "maps.npy", allow_pickle=False)),
+                asked=tuple(Asked(**row) for row in kept.pop("asked")),
+                predictions=tuple(Prediction(**row) for row in kept.pop("predictions")),
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise PictureError(f"{folder} holds no saved explanation ({error}); expected what save() wrote") from error
+
+    def _one(self) -> int:
+        if len(self) != 1:
+            raise TargetError(f"{len(self)} targets were asked; pick one, such as why[{self.asked[0].name!r}]")
+        return 0
+
+    def _names(self) -> str:
+        return ", ".join(repr(asked.name) for asked in self.asked)
+
+
+_PLAIN = (
+    "scores", "probabilities", "model", "source", "weights_hash", "layer", "layer_why", "method", "signed", "path",
+    "versions",
+)  # fmt: skip
+
+
+def _listed(values: tuple[int, ...] | None) -> list[int] | None:
+    return None if values is None else list(values)

@@ -1,0 +1,89 @@
+"""Where models come from. A source is a file with `names()` and `load(name, weights)`, and a row here."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from sightline.errors import ModelError
+from sightline.model import Model
+from sightline.preprocess import Preprocess
+from sightline.sources import bundled, import_path, timm, torchvision
+from sightline.sources.weights import fill, read_weights
+from sightline.targets import Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A row: `names()` lists what there is, `load(name, weights)` makes a model with default or random weights."""
+
+    name: str
+    names: Callable[[], tuple[str, ...]]
+    load: Callable[[str, str | None], Model]
+    says: str
+
+
+SOURCES = (
+    Source("bundled", bundled.names, bundled.load, "embedded, no download"),
+    Source("torchvision", torchvision.names, torchvision.load, "weights from torchvision"),
+    Source("timm", timm.names, timm.load, 'weights from the hub; pip install "sightline[timm]"'),
+)
+
+
+def load(
+    name: str = bundled.DEFAULT,
+    *,
+    weights: str | Path | None = None,
+    labels: str | Path | Labels | None = None,
+    preprocess: Preprocess | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+) -> Model:
+    """A model by name: an embedded net, torchvision's, timm's (also `timm/NAME`), or one's own `package.module:factory`.
+
+    `weights` is a file (safetensors, or a torch checkpoint without code), a name that the source
+    knows, `random`, or None for the source's default. `labels` is a file of class names.
+    `device` is `auto` (cuda, mps, else cpu) or torch's name of one.
+    Raises ModelError where the name is unknown or something can't be loaded.
+    """
+    file = weights is not None and (isinstance(weights, Path) or Path(weights).suffix != "" or Path(weights).exists())
+    state = read_weights(weights) if file and weights is not None else None
+    model = _found(name, "random" if file else None if weights is None else str(weights))
+    if state is not None:
+        fill(model.module, state, given=str(weights))
+    if labels is not None:
+        model = replace(model, labels=labels if isinstance(labels, Labels) else Labels.read(Path(labels)))
+    if preprocess is not None:
+        model = replace(model, preprocess=preprocess, note="" if model.source == "import path" else model.note)
+    model.module.eval()
+    try:
+        return model.to(_device(device), dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
+
+
+def _found(name: str, weights: str | None) -> Model:
+    if ":" in name:
+        return import_path.load(name, weights)
+    prefix, _, rest = name.partition("/")
+    for source in SOURCES:
+        if prefix == source.name and rest:
+            return source.load(rest, weights)
+    for source in SOURCES:
+        if name in source.names() or (source.name == "timm" and name.partition(".")[0] in source.names()):
+            return source.load(name, weights)
+    every = [known for source in SOURCES for known in source.names()]
+    near = ", ".join(map(repr, difflib.get_close_matches(name, every, n=4))) or "none"
+    raise ModelError(
+        f"no model {name!r}; nearest: {near}. `sightline models` lists them; your own is package.module:factory"
+    )
+
+
+def _device(asked: str) -> torch.device:
+    if asked != "auto":
+        return torch.device(asked)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,307 @@
+"""Targets: what is asked of the model's output. A target turns an output into scores (N,) or (N, K).
+
+Scores are logits before softmax unless a target says otherwise. Targets are plain functions, so
+they compose: `counterfactual(contrast(class_(281), class_(282)))`.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from sightline.errors import ModelError, TargetError
+
+Target = Callable[[Any], Tensor]
+"""The model's output -> scores (N,), or (N, K) for K questions of each image."""
+
+TargetLike = int | str | Target | Tensor | Sequence[Any] | None
+"""A class index or name for every image, a list of N (one each), a list of N lists (several each), a
+tensor (N,) or (N, K) of indices, a callable on the output, or None for the predicted class."""
+
+
+def logits(output: Any) -> Tensor:
+    """The logits (N, K, ...) in a model's output: a tensor, `.logits`, or the first tensor of a tuple or mapping.
+
+    Raises ModelError where there are none.
+    """
+    found = getattr(output, "logits", output)
+    if isinstance(found, Mapping):
+        found = found.get("logits", found.get("out", next(iter(found.values()), None)))
+    elif isinstance(found, tuple | list) and found:
+        found = found[0]
+    if not isinstance(found, Tensor) or found.ndim < 2:
+        shape = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(output).__name__}"
+        raise ModelError(f"the model gives {shape}, not logits (N, classes); pass a callable target that reads it")
+    return found
+
+
+def class_(index: int | Sequence[Any] | Tensor) -> Target:
+    """The logits of classes: one index for all images, N indices, or (N, K) or (1, K) of them.
+
+    Negative indices count from the end. The target raises TargetError for a class that the model
+    doesn't have, a wrong number of images, or logits with space.
+    """
+    indices = torch.as_tensor(index)
+
+    def score(output: Any) -> Tensor:
+        values = logits(output)
+        if values.ndim != 2:
+            raise TargetError(
+                f"the model gives logits of shape {tuple(values.shape)}, so a class has many scores per image; "
+                "pass a callable target that reduces them to one, such as a mean over a region"
+            )
+        n, classes = values.shape
+        rows = indices.to(values.device).reshape(len(indices) if indices.ndim else 1, -1)
+        if len(rows) not in (1, n) or (len(rows) < n and indices.ndim == 1):
+            raise TargetError(f"{len(rows)} targets were given for {n} images; give one target, or one per image")
+        rows = rows.expand(n, -1)
+        wrong = rows[(rows >= classes) | (rows < -classes)]
+        if wrong.numel():
+            raise TargetError(f"no class {int(wrong[0])}: the model has {classes} classes, 0 to {classes - 1}")
+        return values.gather(1, rows % classes)
+
+    return _named(score, f"class {index}" if isinstance(index, int) else "classes")
+
+
+def _named(target: Target, name: str) -> Target:
+    target.__name__ = name  # type: ignore[attr-defined]  # reported as the question where no class name is
+    return target
+
+
+def _name(target: Target) -> str:
+    return getattr(target, "__name__", type(target).__name__)
+
+
+def top(count: int) -> Target:
+    """The logits (N, count) of each image's highest classes, best first."""
+
+    def score(output: Any) -> Tensor:
+        values = logits(output)
+        if not 1 <= count <= values.shape[1]:
+            raise TargetError(f"top {count} was asked of a model with {values.shape[1]} classes; ask for 1 to that many")
+        return class_(top_indices(values, count))(output)
+
+    return _named(score, f"top {count}")
+
+
+def top_indices(values: Tensor, count: int) -> Tensor:
+    """Indices (N, count) of the highest logits (N, classes), best first; of equals the lower index first."""
+    return values.argsort(dim=1, descending=True, stable=True)[:, :count]
+
+
+def counterfactual(target: Target) -> Target:
+    """What speaks against the target: the negated score, whose gradient is the negated one (arXiv 1610.02391, eq. 3)."""
+    return _named(lambda output: -target(output), f"against {_name(target)}")
+
+
+def contrast(this: Target, that: Target) -> Target:
+    """Why this and not that: the difference of two scores."""
+    return _named(lambda output: this(output) - that(output), f"{_name(this)} and not {_name(that)}")
+
+
+def probabilities(values: Tensor, *, multi_label: bool = False) -> Tensor:
+    """Softmax over classes of logits (N, classes), or sigmoids where labels are independent."""
+    return values.float().sigmoid() if multi_label else values.float().softmax(1)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes' names in the order of their indices, and their WordNet ids where known.
+
+    A name may list synonyms, separated by commas.
+    """
+
+    names: tuple[str, ...]
+    wnids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> str:
+        """The first name of a class, or its index as text where it has none."""
+        return self.names[index].split(",")[0].strip() if 0 <= index < len(self.names) else str(index)
+
+    def index(self, asked: str) -> int:
+        """The class that a name, synonym, wnid or index in digits means.
+
+        A name needn't be whole where its words fit one class only ("tabby cat", "great white").
+        Raises TargetError, with the nearest names, where it fits none or several.
+        """
+        text = asked.strip().casefold()
+        if re.fullmatch(r"\d+", text):
+            return int(text)
+        if text in self.wnids:
+            return self.wnids.index(text)
+        spoken = [[part.strip().casefold() for part in name.split(",")] for name in self.names]
+        exact = [i for i, names in enumerate(spoken) if text in names]
+        words = set(text.split())
+        part = [
+            i for i, names in enumerate(spoken)
+            if any(set(name.split()) <= words or words <= set(name.split()) for name in names)
+        ]  # fmt: skip
+        found = exact or (part if words else [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(f"{self[i]!r} ({i})" for i in found[:6]) + (", ..." if len(found) > 6 else "")
+            raise TargetError(f"{asked!r} fits {len(found)} classes: {listed}; give a whole name or an index")
+        if not self.names:
+            raise TargetError(f"the model has no class names to look {asked!r} up in; give an index or labels")
+        every = {name: i for i, names in enumerate(spoken) for name in names}
+        near = difflib.get_close_matches(text, every, n=4, cutoff=0.5)
+        listed = ", ".join(f"{self[every[name]]!r} ({every[name]})" for name in near) or "none"
+        raise TargetError(f"no class {asked!r} among {len(self)}; nearest: {listed}")
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Labels from a text file with a name per line, or JSON: names, or objects with `index`, `name`, `wnid`.
+
+        Raises ModelError where the file is neither.
+        """
+        try:
+            text = file.read_text(encoding="utf-8")
+            if file.suffix != ".json":
+                return cls(tuple(line.strip() for line in text.splitlines() if line.strip()))
+            rows = json.loads(text)
+            if all(isinstance(row, str) for row in rows):
+                return cls(tuple(rows))
+            rows = sorted(rows, key=lambda row: row["index"])
+            return cls(tuple(row["name"] for row in rows), tuple(row["wnid"] for row in rows if "wnid" in row))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"labels file {file} can't be read ({error}); expected a name per line, or a JSON list of names"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """One class question: the logit of `index`, less that of `rival` if there is one, negated if asked what is against."""
+
+    index: int
+    rival: int | None = None
+    negated: bool = False
+
+    def worded(self, labels: Labels, classes: int) -> str:
+        """The question in words, for a model of so many classes."""
+        name = labels[self.index % classes]
+        if self.rival is not None:
+            name += f" and not {labels[self.rival % classes]}"
+        return f"against {name}" if self.negated else name
+
+
+def phrase(text: str | int, labels: Labels) -> Phrase:
+    """Read a class index, name or wnid, `not:NAME` (counterfactual) or `NAME-vs:NAME` (contrast).
+
+    Raises TargetError where a name fits no class, or several.
+    """
+    if isinstance(text, int):
+        return Phrase(text)
+    if text.casefold().startswith("not:"):
+        inner = phrase(text[4:], labels)
+        return Phrase(inner.index, inner.rival, not inner.negated)
+    this, versus, that = text.partition("-vs:")
+    return Phrase(labels.index(this), labels.index(that) if versus else None)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question of one image as it is reported: its name, and the class that it is about, if one."""
+
+    name: str
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a batch: a target, or phrases, one row for all images or one per image.
+
+    `several` if the caller asked for a list per image, `best` if for that many of the highest classes.
+    """
+
+    target: Target | None = None
+    phrases: tuple[tuple[Phrase, ...], ...] = ()
+    several: bool = False
+    best: int = 0
+    labels: Labels = Labels(())
+
+    def part(self, images: slice) -> Self:
+        """The same question of some of the images."""
+        return replace(self, phrases=self.phrases[images]) if len(self.phrases) > 1 else self
+
+    def scores(self, output: Any) -> Tensor:
+        """Scores (N, K). Raises TargetError where the target gives another shape."""
+        scores = self.target(output) if self.target else _phrase_scores(self.phrases, output)
+        first = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        if not isinstance(scores, Tensor) or scores.ndim not in (1, 2):
+            raise TargetError(f"the target gives {shape}; expected one score per image, shape (N,), or (N, K)")
+        if isinstance(first, Tensor) and len(first) != len(scores):
+            raise TargetError(f"the target gives {shape} for {len(first)} images; expected one score per image")
+        return scores[:, None] if scores.ndim == 1 else scores
+
+    def asked(self, output: Any, scores: Tensor) -> list[list[Asked]]:
+        """What was asked, in words: N rows of K."""
+        n, k = scores.shape
+        if self.best:
+            best: list[list[int]] = top_indices(logits(output), self.best).tolist()
+            return [[Asked(self.labels[i], i) for i in row] for row in best]
+        if self.target:
+            name = _name(self.target).replace("<lambda>", "target")
+            return [[Asked(name if k == 1 else f"{name} {i}") for i in range(k)] for _ in range(n)]
+        classes = logits(output).shape[1]
+        rows = self.phrases * n if len(self.phrases) == 1 else self.phrases
+        return [[Asked(p.worded(self.labels, classes), p.index % classes) for p in row] for row in rows]
+
+
+def _phrase_scores(phrases: Sequence[Sequence[Phrase]], output: Any) -> Tensor:
+    scores = class_([[p.index for p in row] for row in phrases])(output)
+    if any(p.rival is not None for row in phrases for p in row):
+        rivals = class_([[p.index if p.rival is None else p.rival for p in row] for row in phrases])(output)
+        alone = torch.tensor([[p.rival is None for p in row] for row in phrases], device=scores.device)
+        scores = torch.where(alone, scores, scores - rivals)
+    if any(p.negated for row in phrases for p in row):
+        negated = torch.tensor([[p.negated for p in row] for row in phrases], device=scores.device)
+        scores = torch.where(negated, -scores, scores)
+    return scores
+
+
+def question(target: TargetLike, labels: Labels, images: int) -> Question:
+    """Read a target as a question of `images` images.
+
+    Raises TargetError, before any model runs, where a name is unknown or a length is wrong.
+    """
+    if target is None:
+        return Question(top(1), best=1, labels=labels)
+    if isinstance(target, Tensor):
+        target = target.tolist()
+    if callable(target):
+        return Question(target)
+    if isinstance(target, str) and (match := re.fullmatch(r"top:(\d+)", target)):
+        return Question(top(int(match[1])), several=True, best=int(match[1]), labels=labels)
+    if isinstance(target, str | int):
+        return Question(phrases=((_phrase(target, labels),),), labels=labels)
+    rows = list(target)
+    several = bool(rows) and all(isinstance(row, Sequence | Tensor) and not isinstance(row, str) for row in rows)
+    phrases = tuple(tuple(_phrase(item, labels) for item in (row if several else [row])) for row in rows)
+    if len(rows) != images:
+        raise TargetError(
+            f"{len(rows)} targets were given for {images} images; give one target for all, a list of one per image, "
+            "or a list of lists for several per image"
+        )
+    if len({len(row) for row in phrases}) != 1 or not phrases[0]:
+        raise TargetError(f"every image needs as many targets as the others, got {[len(row) for row in phrases]}")
+    return Question(phrases=phrases, several=several, labels=labels)
+
+
+def _phrase(item: Any, labels: Labels) -> Phrase:
+    if isinstance(item, Tensor) and item.ndim == 0:
+        item = item.item()
+    if isinstance(item, bool) or not isinstance(item, str | int):
+        raise TargetError(f"{item!r} is no target; expected a class index, a name, or one callable for all images")
+    return phrase(item, labels)
