@@ -1,4 +1,4 @@
-"""Train the embedded ten-class photo net from scratch: python recipes/imagenette.py train --data FOLDER --out FILE.
+"""Train the embedded ten-class photo net from scratch: python recipes/imagenette.py --data FOLDER --out FILE.
 
 FOLDER holds `train.npz` and `val.npz` (136 px JPEG bytes: `jpeg`, `offsets`, `labels`, `classes`).
 Small pictures first (64, 96, then 128 px), random crops, flips, colour jitter and CutMix (arXiv
@@ -11,6 +11,7 @@ import io
 import json
 import math
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,10 +36,7 @@ def read(file: Path) -> tuple[Tensor, Tensor, list[str]]:
         jpeg, offsets = data["jpeg"].tobytes(), data["offsets"]
         labels, classes = torch.from_numpy(data["labels"].astype(np.int64)), data["classes"].tolist()
     pictures = np.stack(
-        [
-            np.asarray(Image.open(io.BytesIO(jpeg[start:end])).convert("RGB"))
-            for start, end in zip(offsets[:-1], offsets[1:], strict=True)
-        ]
+        [np.asarray(Image.open(io.BytesIO(jpeg[start:end])).convert("RGB")) for start, end in pairwise(offsets)]
     )
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous(), labels, classes
 
@@ -77,7 +75,7 @@ def cutmix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
     order = torch.randperm(len(images))
     size = images.shape[-1]
     side = int(size * math.sqrt(float(torch.rand(()))))
-    top, left = (int(torch.randint(0, size - side + 1, ())) for _ in range(2))
+    top, left = (int(torch.randint(0, size - side + 1, ()).item()) for _ in range(2))
     images[:, :, top : top + side, left : left + side] = images[order, :, top : top + side, left : left + side]
     return images, labels[order], 1 - (side / size) ** 2
 
@@ -104,7 +102,9 @@ def train(data: Path, out: Path, seed: int) -> None:
     others = [p for p in model.parameters() if p.ndim <= 1]
     optimizer = torch.optim.SGD(
         [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}],
-        lr=LR, momentum=0.9, nesterov=True,
+        lr=LR,
+        momentum=0.9,
+        nesterov=True,
     )
     sizes = [size for size, epochs in PHASES for _ in range(epochs)]
     steps = len(pictures) // BATCH
@@ -142,10 +142,20 @@ def train(data: Path, out: Path, seed: int) -> None:
             optimizer.step()
             schedule.step()
             average.update_parameters(model)
-            total += float(loss)
+            total += loss.item()
         now = accuracy(average, held_out, held_out_labels, 128)
-        print(json.dumps({"epoch": epoch, "size": size, "loss": round(total / steps, 4),
-                          "val": round(now, 4), "s": round(time.monotonic() - started)}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "epoch": epoch,
+                    "size": size,
+                    "loss": round(total / steps, 4),
+                    "val": round(now, 4),
+                    "s": round(time.monotonic() - started),
+                }
+            ),
+            flush=True,
+        )
         state = {name: part.state_dict() for name, part in parts.items()}
         torch.save({**state, "epoch": epoch, "rng": torch.get_rng_state()}, checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)

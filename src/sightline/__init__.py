@@ -21,9 +21,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "METHODS", "Explanation", "Labels", "Method", "Model", "Preprocess", "compare", "errors", "explain", "explained",
-    "grad_cam", "load", "maps", "methods", "targets", "wrap",
-]  # fmt: skip
+    "METHODS",
+    "Explanation",
+    "Labels",
+    "Method",
+    "Model",
+    "Preprocess",
+    "compare",
+    "errors",
+    "explain",
+    "explained",
+    "grad_cam",
+    "load",
+    "maps",
+    "methods",
+    "targets",
+    "wrap",
+]
 
 _WHERE = {
     "METHODS": "methods",

@@ -21,7 +21,7 @@ Layers = LayerLike | Sequence[LayerLike] | None
 
 @dataclass(frozen=True)
 class Result:
-    """What one pass gives: the output, scores (N, K), their questions (N rows of K), maps[layer][method] (N, K, h, w)."""
+    """One pass: the output, scores (N, K), their questions (N rows of K), and maps[layer][method] (N, K, h, w)."""
 
     output: Any
     scores: Tensor
@@ -98,7 +98,9 @@ def _not_finite(module: nn.Module, image: Tensor, scores: Tensor) -> str:
 def _checked(image: Any) -> Tensor:
     if not isinstance(image, Tensor) or not image.is_floating_point() or image.ndim < 3 or not image.numel():
         got = f"{image.dtype} {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
-        raise ModelError(f"a normalised float tensor (N, C, H, W) is expected, got {got}; pictures go to sightline.explain")
+        raise ModelError(
+            f"a normalised float tensor (N, C, H, W) is expected, got {got}; pictures go to sightline.explain"
+        )
     return image
 
 
@@ -134,7 +136,7 @@ def maps(
     image: Tensor,
     target: TargetLike = None,
     *,
-    layer: Sequence[LayerLike],
+    layer: list[Any],
     method: str | Method = "grad-cam",
 ) -> list[Tensor]: ...
 def maps(

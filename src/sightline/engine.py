@@ -17,17 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sightline.errors import CutOff, LayerError, LayerNotReached, ModelError
+from sightline.errors import CutOff, LayerError, LayerNotReached, ModelError, first_line
 from sightline.layers import Call, Layer, Layout, is_feature, layout_of
 
 CHUNK_BYTES = 32 * 2**20
 MOST_IN_CHUNK = 64
 HALF_SCALE = 256.0  # float16 gradients below 6e-5 lose digits; a power of two scales them exactly
 
-_LINEAR_STEPS = frozenset(
-    "AccumulateGrad Add Addmm AdaptiveAvgPool2D AvgPool2D Cat Clone Expand Gather IndexSelect Mean Mm Neg Permute "
-    "ReshapeAlias Select Slice Squeeze Stack Sub Sum T ToCopy Transpose UnsafeView Unsqueeze View Where".split()
-)
+_LINEAR_STEPS = {
+    *("AccumulateGrad", "Add", "Addmm", "AdaptiveAvgPool2D", "AvgPool2D", "Cat", "Clone", "Expand", "Gather"),
+    *("IndexSelect", "Mean", "Mm", "Neg", "Permute", "ReshapeAlias", "Select", "Slice", "Squeeze", "Stack", "Sub"),
+    *("Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View", "Where"),
+}
 
 
 def bare(model: nn.Module) -> nn.Module:
@@ -80,6 +81,12 @@ _loans: WeakKeyDictionary[nn.Module, _Loan] = WeakKeyDictionary()
 _stance = _Stance()
 
 
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether by `module.compile()`, as torch.compile's wrapper, or by a compiled forward."""
+    wrapped = "_orig_mod" in module._modules or hasattr(module.forward, "_torchdynamo_orig_callable")
+    return wrapped or module._compiled_call_impl is not None
+
+
 @contextmanager
 def borrowed(model: nn.Module) -> Iterator[None]:
     """The model in eval mode and uncompiled; training flags and the random state are put back at the end.
@@ -90,14 +97,16 @@ def borrowed(model: nn.Module) -> Iterator[None]:
         loan = _loans.get(model)
         if loan is None:
             modules = list(model.modules())
-            compiled = any(m._compiled_call_impl is not None for m in modules)
+            compiled = any(map(_is_compiled, modules))
             loan = _loans[model] = _Loan([m for m in modules if m.training], compiled)
             if compiled:
                 _stance.acquire()
             for module in loan.training:
                 module.training = False
         loan.borrowers += 1
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    # A walk over a large net's parameters costs as much as its hooks, so only where a GPU has been used.
+    cuda = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if cuda else ()
     try:
         with torch.random.fork_rng(list(devices)):
             yield
@@ -163,7 +172,7 @@ def _run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise ModelError(
                 f"{type(model).__name__} failed on an image of shape {tuple(image.shape)}, {image.dtype}: {reason}"
             ) from error
@@ -182,6 +191,7 @@ class _Tap:
     alone: bool
     value: Tensor | None = None
     calls: int = 0
+    starts: int = 0  # how often it was this tap that switched recording on
 
     def hook(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         self.calls += 1
@@ -200,6 +210,7 @@ class _Tap:
             )
         keep_graph = given.requires_grad and not self.alone
         self.value = given if keep_graph else given.detach().requires_grad_()
+        self.starts += not torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         return _replaced(output, given, self.value.clone())
 
@@ -268,8 +279,9 @@ def asked(model: nn.Module, image: Tensor, layers: Sequence[Layer]) -> Iterator[
         taps = [_Tap(layer, alone=len(layers) == 1) for layer in layers]
         hooks = [(tap.layer.module, tap.hook) for tap in taps]
         output = _run(model, image, hooks)
-        if not _has_graph(output) and all(tap.value is not None for tap in taps):
-            # A no_grad block inside the model switched recording off again after the layer.
+        lost = not _has_graph(output) or sum(tap.starts for tap in taps) > 1
+        if lost and all(tap.value is not None for tap in taps):
+            # A no_grad block inside the model switched recording off again after a layer.
             for tap in taps:
                 tap.value, tap.calls = None, 0
             with torch.enable_grad():
@@ -286,6 +298,7 @@ def asked(model: nn.Module, image: Tensor, layers: Sequence[Layer]) -> Iterator[
 
 
 def _has_graph(output: Any) -> bool:
+    output = getattr(output, "logits", output)
     if isinstance(output, Tensor):
         return output.requires_grad
     parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else ()
@@ -305,24 +318,22 @@ def _wide(values: Tensor) -> Tensor:
 
 def _differentiate(scores: Tensor, part: slice, values: Sequence[Tensor]) -> list[Tensor | None]:
     """Gradients (k, N, ...) of the scores `part` of K with respect to each value; None where there is no way."""
-    half = any(value.dtype is torch.float16 for value in values)
-    for scale in (HALF_SCALE, 1.0) if half else (1.0,):
-        wanted = torch.arange(part.start, part.stop, device=scores.device)
-        questions = scores.new_zeros(len(wanted), *scores.shape)
-        questions[wanted - part.start, :, wanted] = scale
-        raw = _each(scores, values, questions) if len(questions) == 1 else _together(scores, values, questions)
-        gradients = [None if g is None else _wide(g) / scale for g in raw]
-        if all(g is None or g.isfinite().all() for g in gradients):
-            break
-    return gradients
+    wanted = torch.arange(part.start, part.stop, device=scores.device)
+    questions = scores.new_zeros(len(wanted), *scores.shape)
+    questions[wanted - part.start, :, wanted] = 1
+    ask = _each if len(questions) == 1 else _together
+    if not any(value.dtype is torch.float16 for value in values):
+        return [None if g is None else _wide(g) for g in ask(scores, values, questions)]
+    scaled = [None if g is None else _wide(g) / HALF_SCALE for g in ask(scores, values, questions * HALF_SCALE)]
+    if all(g is None or g.isfinite().all() for g in scaled):
+        return scaled
+    return [None if g is None else _wide(g) for g in ask(scores, values, questions)]
 
 
 def _together(scores: Tensor, values: Sequence[Tensor], questions: Tensor) -> list[Tensor | None]:
     try:
         return list(
-            torch.autograd.grad(
-                scores, values, questions, retain_graph=True, allow_unused=True, is_grads_batched=True
-            )
+            torch.autograd.grad(scores, values, questions, retain_graph=True, allow_unused=True, is_grads_batched=True)
         )
     except torch.OutOfMemoryError:
         raise
@@ -354,11 +365,12 @@ def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
             if value is None:
                 return
             call = Call(Layer(name, module), tuple(value.shape), is_feature(module), counts[module])
-            if value is not last[0] or value._version != last[1]:
+            version = 0 if value.is_inference() else value._version
+            if value is not last[0] or version != last[1]:
                 found.append(call)
             elif found[-1].layer.name.startswith(f"{name}."):
                 found[-1] = replace(call, feature=found[-1].feature)
-            last = (value, value._version)
+            last = (value, version)
 
         return hook
 

@@ -51,3 +51,8 @@ class TargetError(SightlineError):
 
 class MethodError(SightlineError):
     """No such method, or it isn't defined on this model."""
+
+
+def first_line(error: BaseException) -> str:
+    """Another library's error in one line, for a message of ours."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -15,7 +15,7 @@ from torch import Tensor
 from sightline import regions
 from sightline.errors import PictureError, TargetError
 from sightline.geometry import Framing
-from sightline.render import Tile, captioned, outlined, overlay, sheet
+from sightline.render import EVIDENCE, SIGNED, Tile, captioned, outlined, overlay, sheet
 from sightline.targets import Asked
 
 
@@ -104,7 +104,7 @@ class Explanation:
         """The box (x0, y0, x1, y1) of the mask's largest component, x1 and y1 exclusive; None for an empty map."""
         return regions.box(self.heat, fraction)
 
-    def overlay(self, *, opacity: float = 0.6, boxed: bool = False, peak: float | None = None) -> Image.Image:
+    def overlay(self, *, opacity: float = 0.7, boxed: bool = False, peak: float | None = None) -> Image.Image:
         """The map over the picture, in the picture's own size; grey and dim where the model could not look.
 
         Colours reach from 0 to `peak`, the map's own maximum unless given; a signed method's are
@@ -115,17 +115,26 @@ class Explanation:
         found = regions.box(heat) if boxed else None
         return outlined(picture, found) if found else picture
 
-    def tile(self, *, boxed: bool = False) -> Tile:
-        """The overlay with its caption: the target and its probability, the method and the layer."""
+    @property
+    def title(self) -> str:
+        """The one target's name and its class's probability."""
         probability = self.probabilities[self._one()]
-        share = f" {probability:.2f}" if probability is not None else ""
-        return Tile(self.overlay(boxed=boxed), f"{self.name}{share}", f"{self.method} at {self.layer}, {self.model}")
+        if probability is None:
+            return self.name
+        return f"{self.name} <0.01" if probability < 0.005 else f"{self.name} {probability:.2f}"
+
+    @property
+    def how(self) -> str:
+        """Method, layer and model in words."""
+        return f"{self.method} at {self.layer}, {self.model}"
 
     def figure(self, *, boxed: bool = False) -> Image.Image:
         """The overlay with caption and colour bar, or a contact sheet where several targets were asked."""
+        bar = SIGNED if self.signed else EVIDENCE
         if len(self) == 1:
-            return captioned(self.tile(boxed=boxed), signed=self.signed)
-        return sheet([one.tile(boxed=boxed) for one in self], signed=self.signed)
+            return captioned(Tile(self.overlay(boxed=boxed), self.title, self.how), bar=bar)
+        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {one.scores[0]:.2f}") for one in self]
+        return sheet(tiles, title=self.how, bar=bar)
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
@@ -176,16 +185,18 @@ class Explanation:
         folder = Path(folder)
         try:
             kept = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
-            framing = Framing(**{key: tuple(value) for key, value in kept.pop("framing").items()})
+            plain: dict[str, Any] = {
+                name: tuple(kept[name]) if isinstance(kept[name], list) else kept[name] for name in _PLAIN
+            }
             with Image.open(folder / "picture.png") as picture:
                 picture.load()
             return cls(
                 picture=picture,
-                framing=framing,
+                framing=Framing(**{key: tuple(value) for key, value in kept["framing"].items()}),
                 maps=torch.from_numpy(np.load(folder / "maps.npy", allow_pickle=False)),
-                asked=tuple(Asked(**row) for row in kept.pop("asked")),
-                predictions=tuple(Prediction(**row) for row in kept.pop("predictions")),
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in kept.items()},
+                asked=tuple(Asked(**row) for row in kept["asked"]),
+                predictions=tuple(Prediction(**row) for row in kept["predictions"]),
+                **plain,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PictureError(f"{folder} holds no saved explanation ({error}); expected what save() wrote") from error

@@ -32,8 +32,9 @@ class Framing:
         return cls(picture=picture, image=image or picture, seen=(0.0, 0.0, float(width), float(height)))
 
     @classmethod
-    def cropped(cls, picture: tuple[int, int], resized: tuple[int, int], offset: tuple[int, int],
-                image: tuple[int, int]) -> Self:
+    def cropped(
+        cls, picture: tuple[int, int], resized: tuple[int, int], offset: tuple[int, int], image: tuple[int, int]
+    ) -> Self:
         """The picture resized to `resized`, of which `image` pixels are kept from `offset` (x, y) on.
 
         A negative offset, or an image larger than `resized`, is padding.

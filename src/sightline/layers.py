@@ -18,7 +18,7 @@ LayerLike = str | nn.Module | tuple[str | nn.Module, int]
 MOST_PREFIX_TOKENS = 32
 
 _SHAPE_ONLY = (
-    nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax, dropout._DropoutNd,  # type: ignore[attr-defined]
+    nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax, dropout._DropoutNd,
     pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd,
 )  # fmt: skip
 _SHAPE_ONLY_NAMES = ("Permute", "DropPath", "StochasticDepth")  # torchvision's, timm's and Hugging Face's
@@ -56,7 +56,7 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
         return Layer(name, names[name])
     near = difflib.get_close_matches(name, [n for n in names if n], n=4, cutoff=0.4) or [n for n in names if n][-4:]
     raise LayerNotFound(
-        f"no layer {layer!r} in {type(model).__name__}; nearest: {', '.join(map(repr, near)) or 'none, it has no layers'}"
+        f"no layer {layer!r} in {type(model).__name__}; nearest: {', '.join(map(repr, near)) or 'none, it has none'}"
     )
 
 
@@ -94,7 +94,8 @@ class Layout:
             case Order.CHANNELS_LAST:
                 return values.movedim(-1, -1 - len(self.grid))
             case Order.TOKENS:
-                return values[..., self.prefix :, :].transpose(-1, -2).unflatten(-1, self.grid)
+                patches = values[..., self.prefix :, :].transpose(-1, -2)
+                return patches.view(*patches.shape[:-1], *self.grid)
 
     def __str__(self) -> str:
         tokens = f" tokens after {self.prefix} of another kind" if self.order is Order.TOKENS and self.prefix else ""
@@ -125,12 +126,13 @@ def layout(shape: Sequence[int], space: Sequence[int], *, strict: bool = False) 
 
 
 def _fits(grid: tuple[int, ...], space: Sequence[int]) -> bool:
+    """Whether one stride, the same in all directions, makes this grid of the image, to within a cell."""
     if math.prod(grid) <= 1 or any(g > s for g, s in zip(grid, space, strict=True)):
         return False
-    stride = max(s / g for g, s in zip(grid, space, strict=True))
-    other = min(s / g for g, s in zip(grid, space, strict=True))
-    return all(
-        min(abs(s / stride - g), abs(s / other - g)) <= 1 for g, s in zip(grid, space, strict=True)
+    strides = [s / g for g, s in zip(grid, space, strict=True)]
+    return any(
+        all(abs(s / stride - g) <= 1 for g, s in zip(grid, space, strict=True))
+        for stride in (min(strides), max(strides))
     )
 
 
@@ -152,14 +154,14 @@ def layout_of(layer: Layer, value: Tensor, space: Sequence[int]) -> Layout:
     if found is None or math.prod(found.grid) <= 1:
         raise NoSpace(
             f"layer {layer.name!r} ({type(layer.module).__name__}) gives {tuple(value.shape)} for an image of "
-            f"{tuple(space)}: no grid of positions; name a layer before pooling, or leave the layer out to have one chosen"
+            f"{tuple(space)}: no grid of positions; name a layer before pooling, or none to have one chosen"
         )
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A module's last of `times` calls in a forward pass: its output's shape; a `feature` unless it pools or reshapes."""
+    """A module's last of `times` calls in one pass: its output's shape; a `feature` unless it pools or reshapes."""
 
     layer: Layer
     shape: tuple[int, ...]

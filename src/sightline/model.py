@@ -25,8 +25,8 @@ class Model:
     module: nn.Module
     name: str
     source: str = "module"
-    preprocess: Preprocess = Preprocess()
-    labels: Labels = Labels(())
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    labels: Labels = field(default_factory=lambda: Labels(()))
     layer: str | None = None
     multi_label: bool = False
     note: str = ""
@@ -44,7 +44,7 @@ class Model:
 
     @cached_property
     def weights_hash(self) -> str:
-        """The first 16 hex digits of SHA-256 over the parameters' and buffers' names, shapes and bytes, at first use."""
+        """16 hex digits of SHA-256 over the parameters' and buffers' names, shapes and bytes, taken at first use."""
         digest = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
             if isinstance(value, Tensor):

@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, PictureError
 from sightline.geometry import Framing
 
 Fit = Literal["crop", "squash", "pad"]
 Pixels = tuple[int, int]  # (height, width)
+
+MOST_PIXELS = 100_000_000
 
 _RESAMPLING = {
     "nearest": Image.Resampling.NEAREST,
@@ -47,7 +49,10 @@ class Preprocess:
             raise ModelError(f"mean {self.mean} and std {self.std} must have one or three channels each")
 
     def framing(self, picture: tuple[int, int]) -> Framing:
-        """Where the image lies in a picture of (width, height) pixels."""
+        """Where the image lies in a picture of (width, height) pixels.
+
+        Raises PictureError for a picture so long that its resized self would be huge.
+        """
         resized = self._resized(picture)
         height, width = self.size
         offset = (_half(resized[0] - width), _half(resized[1] - height))
@@ -62,7 +67,7 @@ class Preprocess:
         if resized != picture.size:
             pixels = pixels.resize(resized, _RESAMPLING[self.interpolation])
         values = np.asarray(pixels, dtype=np.float32).reshape(resized[1], resized[0], -1) / 255
-        values = (values - np.float32(self.mean)) / np.float32(self.std)
+        values = (values - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         image = np.zeros((height, width, values.shape[2]), np.float32)
         kept = values[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
         down, right = max(-top, 0), max(-left, 0)
@@ -83,8 +88,14 @@ class Preprocess:
         if self.fit == "pad":
             scale = min(width / across, height / down)
             return max(1, min(width, round(across * scale))), max(1, min(height, round(down * scale)))
-        short = min(across, down)  # rounded down, as torchvision does
-        return max(1, self.resize * across // short), max(1, self.resize * down // short)
+        short = min(across, down)
+        resized = self.resize * across // short, self.resize * down // short  # rounded down, as torchvision does
+        if resized[0] * resized[1] > MOST_PIXELS:
+            raise PictureError(
+                f"a picture of {across} x {down} pixels would grow to {resized[0]} x {resized[1]} before its centre is "
+                "cropped; fit it with pad or squash"
+            )
+        return resized
 
 
 def _half(excess: int) -> int:

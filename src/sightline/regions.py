@@ -31,7 +31,7 @@ def mask(heat: Heat, fraction: float = 0.15) -> Mask:
     highest = values.max()
     if not highest > 0:
         return np.zeros(heat.shape, dtype=bool)
-    return (values >= fraction * highest) & (values > 0)
+    return np.asarray((values >= fraction * highest) & (values > 0))
 
 
 def largest_component(region: Mask) -> Mask:

@@ -70,7 +70,7 @@ def class_(index: int | Sequence[Any] | Tensor) -> Target:
 
 
 def _named(target: Target, name: str) -> Target:
-    target.__name__ = name  # type: ignore[attr-defined]  # reported as the question where no class name is
+    target.__name__ = name  # reported where the target is about no one class
     return target
 
 
@@ -84,7 +84,9 @@ def top(count: int) -> Target:
     def score(output: Any) -> Tensor:
         values = logits(output)
         if not 1 <= count <= values.shape[1]:
-            raise TargetError(f"top {count} was asked of a model with {values.shape[1]} classes; ask for 1 to that many")
+            raise TargetError(
+                f"top {count} was asked of a model with {values.shape[1]} classes; ask for 1 to that many"
+            )
         return class_(top_indices(values, count))(output)
 
     return _named(score, f"top {count}")
@@ -96,7 +98,7 @@ def top_indices(values: Tensor, count: int) -> Tensor:
 
 
 def counterfactual(target: Target) -> Target:
-    """What speaks against the target: the negated score, whose gradient is the negated one (arXiv 1610.02391, eq. 3)."""
+    """What speaks against the target: the negated score, and so the negated gradient (arXiv 1610.02391, eq. 3)."""
     return _named(lambda output: -target(output), f"against {_name(target)}")
 
 
@@ -181,7 +183,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Phrase:
-    """One class question: the logit of `index`, less that of `rival` if there is one, negated if asked what is against."""
+    """One class question: the logit of `index`, less that of a `rival`, negated where asked what is against."""
 
     index: int
     rival: int | None = None

@@ -6,7 +6,16 @@ from typing import Any
 from sightline.errors import ModelError
 from sightline.preprocess import Preprocess
 
-_NO_GEOMETRY = {"ToTensor", "PILToTensor", "ToImage", "ToDtype", "ConvertImageDtype", "ToPILImage", "MaybeToTensor", "RGB"}
+_NO_GEOMETRY = {
+    "ToTensor",
+    "PILToTensor",
+    "ToImage",
+    "ToDtype",
+    "ConvertImageDtype",
+    "ToPILImage",
+    "MaybeToTensor",
+    "RGB",
+}
 
 
 def read_transform(transform: Any) -> Preprocess:
@@ -49,7 +58,8 @@ def _composed(steps: Sequence[Any]) -> Preprocess:
             mean, std = tuple(map(float, step.mean)), tuple(map(float, step.std))
         elif kind not in _NO_GEOMETRY:
             raise ModelError(
-                f"can't tell where the transform {kind} puts the picture's pixels; pass a sightline.Preprocess with the same effect"
+                f"can't tell where the transform {kind} puts the picture's pixels; "
+                "pass a sightline.Preprocess with the same effect"
             )
     if isinstance(resize, Sequence) and len(resize) == 1:
         resize = resize[0]
@@ -58,8 +68,8 @@ def _composed(steps: Sequence[Any]) -> Preprocess:
     if isinstance(resize, int) and crop is not None:
         return Preprocess(size=crop, resize=resize, mean=mean, std=std, interpolation=interpolation)
     raise ModelError(
-        f"a transform with Resize({resize}) and CenterCrop({crop}) has no fixed framing; use Resize(n) with CenterCrop, or "
-        "Resize((h, w)), or pass a sightline.Preprocess"
+        f"a transform with Resize({resize}) and CenterCrop({crop}) has no fixed framing; "
+        "use Resize(n) with CenterCrop, or Resize((h, w)), or pass a sightline.Preprocess"
     )
 
 

@@ -8,7 +8,9 @@ from typing import cast
 from torch import Tensor
 
 Activations = Tensor  # (..., C, h, w): what a layer gave, as a grid of positions
-Gradients = Tensor  # (..., C, h, w): of the score with respect to the activations; leading sizes broadcast against theirs
+Gradients = (
+    Tensor  # (..., C, h, w): of the score with respect to the activations; leading sizes broadcast against theirs
+)
 Maps = Tensor  # (..., h, w): raw, nothing normalised, clipped or resized
 
 GradientRule = Callable[[Activations, Gradients], Maps]
@@ -35,6 +37,11 @@ class Method:
     discriminative: bool = True  # the map depends on the target
     linear_head: bool = False  # defined only where the head is linear in the layer
     backwards: int = 1  # passes back from the score to the layer, after one forward pass
+
+    @property
+    def cost(self) -> str:
+        """What one target costs, in passes; the pass back goes from the score to the layer only."""
+        return "1 forward, 1 back" if self.backwards else "1 forward"
 
     def maps(self, activations: Activations, gradients: Gradients | None) -> Maps:
         """The rule applied: activations (..., C, h, w) and, where the kind asks for them, gradients."""

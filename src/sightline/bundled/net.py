@@ -27,7 +27,9 @@ class Block(nn.Module):
         self.shortcut = nn.Identity() if same else conv_norm(inputs, outputs, stride, kernel=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.shortcut(x) + self.second(self.first(x).relu())).relu()
+        changed: Tensor = self.second(self.first(x).relu())
+        kept: Tensor = self.shortcut(x)
+        return (changed + kept).relu()
 
 
 class SmallResNet(nn.Module):
@@ -35,15 +37,11 @@ class SmallResNet(nn.Module):
 
     def __init__(self, classes: int, widths: tuple[int, ...] = (64, 128, 256), blocks: int = 2) -> None:
         super().__init__()
-        stem = nn.Sequential(
-            conv_norm(3, 32, stride=2), nn.ReLU(), conv_norm(32, widths[0], stride=2), nn.ReLU()
-        )
+        stem = nn.Sequential(conv_norm(3, 32, stride=2), nn.ReLU(), conv_norm(32, widths[0], stride=2), nn.ReLU())
         stages, inputs = [], widths[0]
         for index, width in enumerate(widths):
             strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
-            stages.append(
-                nn.Sequential(*(Block(inputs if i == 0 else width, width, s) for i, s in enumerate(strides)))
-            )
+            stages.append(nn.Sequential(*(Block(inputs if i == 0 else width, width, s) for i, s in enumerate(strides))))
             inputs = width
         self.features = nn.Sequential(stem, *stages)
         self.pool = nn.AdaptiveAvgPool2d(1)

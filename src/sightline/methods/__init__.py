@@ -39,4 +39,4 @@ def method(name: str | Method) -> Method:
 
 
 def _plain(name: str) -> str:
-    return name.casefold().replace("plusplus", "++").translate({ord(c): None for c in "-_ "})
+    return name.casefold().translate({ord(c): None for c in "-_ "}).replace("plusplus", "++")

@@ -16,4 +16,4 @@ def eigen_cam(activations: Activations) -> Maps:
     left, strengths, _ = torch.linalg.svd(cells, full_matrices=False)
     first = left[..., 0] * strengths[..., :1]
     first = torch.where(first.sum(-1, keepdim=True) < 0, -first, first)
-    return first.unflatten(-1, activations.shape[-2:])
+    return first.view(*first.shape[:-1], *activations.shape[-2:])

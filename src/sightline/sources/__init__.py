@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, first_line
 from sightline.model import Model
 from sightline.preprocess import Preprocess
 from sightline.sources import bundled, import_path, timm, torchvision
@@ -41,7 +41,7 @@ def load(
     device: str = "auto",
     dtype: torch.dtype | None = None,
 ) -> Model:
-    """A model by name: an embedded net, torchvision's, timm's (also `timm/NAME`), or one's own `package.module:factory`.
+    """A model by name: an embedded net, torchvision's, timm's (also `timm/NAME`), or `package.module:factory`.
 
     `weights` is a file (safetensors, or a torch checkpoint without code), a name that the source
     knows, `random`, or None for the source's default. `labels` is a file of class names.
@@ -61,7 +61,7 @@ def load(
     try:
         return model.to(_device(device), dtype)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} can't be used: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"device {device!r} can't be used: {first_line(error)}") from error
 
 
 def _found(name: str, weights: str | None) -> Model:

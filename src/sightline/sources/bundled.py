@@ -35,16 +35,16 @@ def load(name: str, weights: str | None = None) -> Model:
     facts = card(name)
     module = SmallResNet(len(facts["classes"]))
     if weights is None:
-        fill(module, read_bytes((resources.files("sightline.bundled") / f"{name}.safetensors").read_bytes()), given=name)
-    height, width = facts["preprocess"]["size"]
+        fill(
+            module, read_bytes((resources.files("sightline.bundled") / f"{name}.safetensors").read_bytes()), given=name
+        )
+    wanted: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["preprocess"].items()}
     return Model(
         module=module,
         name=name,
         source="bundled",
-        preprocess=Preprocess(size=(height, width), fit="crop", resize=facts["preprocess"]["resize"]),
-        labels=Labels(
-            tuple(row["name"] for row in facts["classes"]), tuple(row["wnid"] for row in facts["classes"])
-        ),
+        preprocess=Preprocess(**wanted),
+        labels=Labels(tuple(row["name"] for row in facts["classes"]), tuple(row["wnid"] for row in facts["classes"])),
         note=(
             f"answered by the embedded {len(facts['classes'])}-class net, which knows only "
             f"{', '.join(row['name'] for row in facts['classes'])}; for 1000 classes: --model resnet50"

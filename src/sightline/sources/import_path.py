@@ -22,7 +22,7 @@ def load(path: str, weights: str | None = None) -> Model:
             found = getattr(found, part)
         if not isinstance(found, nn.Module | Model):
             found = found()
-    except Exception as error:  # noqa: BLE001  # the user's own code may raise anything
+    except Exception as error:  # the user's own code may raise anything
         raise ModelError(f"{path!r} can't be imported and made ({type(error).__name__}: {error})") from error
     if isinstance(found, Model):
         return found
@@ -34,5 +34,8 @@ def load(path: str, weights: str | None = None) -> Model:
         name=path,
         source="import path",
         preprocess=assumed,
-        note=f"assumed ImageNet's preprocessing ({assumed.size[0]} px, centre crop) for {path}; change it with --size, --fit, --mean, --std",
+        note=(
+            f"assumed ImageNet's preprocessing ({assumed.size[0]} px, centre crop) for {path}; "
+            "change it with --size, --fit, --mean, --std"
+        ),
     )

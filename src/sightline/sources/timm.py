@@ -4,7 +4,7 @@ import math
 from importlib.util import find_spec
 from typing import Any
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, first_line
 from sightline.model import Model
 from sightline.preprocess import Fit, Preprocess
 from sightline.targets import Labels
@@ -36,14 +36,16 @@ def load(name: str, weights: str | None = None) -> Model:
         raise ModelError(f"no weights {weights!r} for timm's {name}; write the tag into the name, as {name}.{weights}")
     try:
         module = timm.create_model(name, pretrained=weights is None)
-    except Exception as error:  # noqa: BLE001  # hub clients raise errors of many libraries
+    except Exception as error:  # hub clients raise errors of many libraries
         raise ModelError(
-            f"timm's {name} could not be made ({str(error).splitlines()[0]}); without a network pass a file with "
+            f"timm's {name} could not be made ({first_line(error)}); without a network pass a file with "
             "--weights (Python: weights=...), or random weights with --weights random"
         ) from error
     config = timm.data.resolve_model_data_config(module)
     _, height, width = config["input_size"]
-    interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bilinear"
+    interpolation = (
+        config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bilinear"
+    )
     return Model(
         module=module,
         name=name,

@@ -7,7 +7,7 @@ from urllib.error import URLError
 import torch
 from torch import nn
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, first_line
 from sightline.model import Model
 from sightline.preprocess import Preprocess
 from sightline.targets import Labels
@@ -22,7 +22,7 @@ def _models() -> Any:
         import torchvision.models as models
     except (ImportError, RuntimeError) as error:
         raise ModelError(
-            f"torchvision can't be imported ({str(error).splitlines()[0]}); install the release that belongs to "
+            f"torchvision can't be imported ({first_line(error)}); install the release that belongs to "
             f"torch {torch.__version__}, or pass a module through sightline.wrap"
         ) from error
     return models
@@ -65,7 +65,7 @@ def _built(models: Any, name: str, weights: Any) -> nn.Module:
         if weights is None:
             raise
         raise ModelError(
-            f"the weights of {name} could not be downloaded ({str(error).splitlines()[0]}); where there is a network, fetch "
+            f"the weights of {name} could not be downloaded ({first_line(error)}); where there is a network, fetch "
             f"{weights.url} and pass the file with --weights (Python: weights=...), or put it into "
             f"{torch.hub.get_dir()}/checkpoints"
         ) from error

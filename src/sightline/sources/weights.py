@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -32,8 +32,10 @@ def read_weights(file: str | Path) -> dict[str, Tensor]:
             f"{path} holds more than weights, and unpickling it could run code; save its state_dict() with safetensors"
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} can't be read as weights: {str(error).splitlines()[0]}") from error
-    while isinstance(state, Mapping) and (inner := next((k for k in _WRAPPERS if isinstance(state.get(k), Mapping)), "")):
+        raise ModelError(f"{path} can't be read as weights: {first_line(error)}") from error
+    while isinstance(state, Mapping) and (
+        inner := next((k for k in _WRAPPERS if isinstance(state.get(k), Mapping)), "")
+    ):
         state = state[inner]
     if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
         raise ModelError(f"{path} holds no state dict but a {type(state).__name__}; save model.state_dict()")

@@ -1,0 +1,44 @@
+"""The command line: one file per command. Nothing here imports torch before a command needs it."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from sightline.cli import compare, explain, methods, models
+from sightline.errors import SightlineError
+
+app = typer.Typer(
+    name="sightline",
+    help="See why a vision model decided, and test whether to believe it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for module in (explain, compare, models, methods):
+    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    """See why a vision model decided, and test whether to believe it."""
+    if show:
+        from sightline import __version__
+
+        typer.echo(f"sightline {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one line on stderr and exit code 2."""
+    try:
+        app()
+    except SightlineError as error:
+        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False)
+        sys.exit(2)
+
+
+def _escaped(error: SightlineError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

@@ -1,0 +1,87 @@
+"""sightline compare: one picture, several methods or layers, on one sheet."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from sightline.cli import options
+from sightline.cli.explain import sample
+
+
+def command(
+    picture: Annotated[str | None, typer.Argument(help="A picture. None: a sample.")] = None,
+    methods: Annotated[
+        str, typer.Option(help="Names from `sightline methods`, separated by commas, or `all`.")
+    ] = "all",
+    layers: Annotated[
+        str | None, typer.Option(help="Dotted names, separated by commas; by default one is chosen.")
+    ] = None,
+    target: options.Targets = None,
+    out: options.Out = Path("sightline-out"),
+    model: options.ModelName = None,
+    weights: options.Weights = None,
+    labels: options.LabelsFile = None,
+    size: options.Size = None,
+    fit: options.FitHow = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    as_json: options.Json = False,
+) -> None:
+    """Draw several methods, layers and targets of one picture on one sheet, from one pass through the model."""
+    from sightline.methods import METHODS, method
+
+    rows = METHODS if methods == "all" else tuple(method(name.strip()) for name in methods.split(","))
+    source = picture or str(sample())
+    loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
+    named: Any = None if layers is None else [name.strip() for name in layers.split(",")]
+    whys, left_out = _answers(loaded, source, target, named, rows)
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"{Path(source).stem}-compare.png"
+    _sheet(whys, loaded.name).save(file, compress_level=1)
+    if as_json:
+        print(json.dumps([one.facts() | {"files": [str(file)]} for why in whys for one in why], indent=2))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"wrote {escape(str(file))}: {len(whys)} maps of {', '.join(dict.fromkeys(w.method for w in whys))}")
+    for line in left_out:
+        console.print(f"[yellow]left out:[/] {escape(line)}")
+    if loaded.note:
+        console.print(f"[yellow]note:[/] {escape(loaded.note)}")
+
+
+def _answers(model: Any, source: str, target: Any, layers: Any, rows: Any) -> tuple[list[Any], list[str]]:
+    """Explanations by the methods that are defined on this model, and the others' refusals."""
+    from sightline.errors import MethodError
+    from sightline.explainer import compare
+
+    asked = None if not target else target[0] if len(target) == 1 else target
+    left_out: list[str] = []
+    while True:
+        try:
+            return compare(model, source, asked, layers=layers, methods=rows), left_out
+        except MethodError as error:
+            rest = tuple(row for row in rows if not row.linear_head)
+            if not rest or len(rest) == len(rows):
+                raise
+            left_out.append(str(error))
+            rows = rest
+
+
+def _sheet(whys: list[Any], model: str) -> Any:
+    from sightline.render import EVIDENCE, SIGNED, Tile, sheet
+
+    tiles = []
+    for k in range(len(whys[0])):
+        for why in whys:
+            one = why[k]
+            tiles.append(Tile(one.overlay(), f"{one.method}", f"{one.title}, {one.layer}"))
+    signed = all(why.signed for why in whys)
+    columns = len(whys) if len(whys) <= 4 or len(whys[0]) > 1 else None
+    return sheet(tiles, columns=columns, title=f"{model}: {', '.join(one.name for one in whys[0])}",
+                 bar=SIGNED if signed else EVIDENCE)  # fmt: skip

@@ -1,0 +1,206 @@
+"""sightline explain: maps for pictures, folders and patterns, written as overlays and raw arrays."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+
+from sightline.cli import options
+from sightline.errors import ModelError, PictureError
+
+if TYPE_CHECKING:
+    from sightline.explanation import Explanation
+    from sightline.model import Model
+
+BATCH = 16
+
+
+def command(
+    pictures: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders or patterns. None: a sample picture.")
+    ] = None,
+    model: options.ModelName = None,
+    target: options.Targets = None,
+    method: Annotated[str, typer.Option(help="A name from `sightline methods`.")] = "grad-cam",
+    layer: Annotated[str | None, typer.Option(help="A dotted name; by default one is chosen, and said.")] = None,
+    out: options.Out = Path("sightline-out"),
+    boxed: Annotated[
+        bool, typer.Option("--box", help="Draw the box of 15 % of the maximum, largest component.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Overlays in the picture's own size, without a caption.")
+    ] = False,
+    contact: Annotated[bool, typer.Option("--sheet", help="Also one contact sheet of everything, sheet.png.")] = False,
+    weights: options.Weights = None,
+    labels: options.LabelsFile = None,
+    size: options.Size = None,
+    fit: options.FitHow = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    as_json: options.Json = False,
+) -> None:
+    """Explain why a model gave a class to pictures: overlay, raw map, peak and box."""
+    from sightline.images import pictures_in
+    from sightline.methods import method as method_of
+
+    method_of(method)
+    console = Console(stderr=as_json)
+    failed: list[str] = []
+    paths: list[Path] = []
+    for given in pictures or [str(sample())]:
+        try:
+            paths += pictures_in(given)
+        except PictureError as error:
+            failed.append(str(error))
+    loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype) if paths else None
+    rows: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    small: list[Explanation] = []
+    if loaded is not None:
+        for why in _explained(loaded, paths, target, layer, method, failed, console):
+            rows += _written(why, out, boxed, plain, taken)
+            small += [_thumbnail(one) for one in why] if contact else []
+    if small:
+        _contact_sheet(small, out / "sheet.png")
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif rows and loaded is not None:
+        _show(console, rows, loaded, not pictures)
+    if failed:
+        _report(failed)
+        raise typer.Exit(1)
+
+
+def sample() -> Path:
+    """The sample picture: scikit-learn's `china.jpg`, a photograph under CC BY 2.0. Raises PictureError without it."""
+    found = find_spec("sklearn")
+    folder = Path(found.origin).parent if found and found.origin else Path()
+    file = folder / "datasets" / "images" / "china.jpg"
+    if not file.is_file():
+        raise PictureError("scikit-learn's sample picture china.jpg isn't installed; name a picture of your own")
+    return file
+
+
+def _explained(
+    model: "Model", paths: list[Path], target: list[str] | None, layer: str | None, method: str, failed: list[str],
+    console: Console,
+) -> Iterator["Explanation"]:  # fmt: skip
+    """Explanations of what can be read; what can't is added to `failed`."""
+    from sightline.explainer import explained
+    from sightline.images import read_picture
+
+    starts = range(0, len(paths), BATCH)
+    for start in track(starts, "explaining", console=console, transient=True, disable=len(starts) < 2):
+        read: list[tuple[Path, Any]] = []
+        for path in paths[start : start + BATCH]:
+            try:
+                picture = read_picture(path)
+                model.preprocess.framing(picture.size)
+                read.append((path, picture))
+            except PictureError as error:
+                failed.append(str(error))
+        if read:
+            asked: Any = None if not target else target[0] if len(target) == 1 else [target] * len(read)
+            found = explained(model, [picture for _, picture in read], asked, layers=layer, methods=[method])
+            for (path, _), (why,) in zip(read, found, strict=True):
+                yield replace(why, path=str(path))
+
+
+def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set[str]) -> list[dict[str, Any]]:
+    """Write one explanation's files; a row of facts for each target."""
+    import numpy as np
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        rows = []
+        for one in why:
+            base = out / unused(f"{Path(why.path or 'picture').stem}-{slug(one.name)}-{slug(one.method)}", taken)
+            picture = one.overlay(boxed=boxed) if plain else one.figure(boxed=boxed)
+            files = [base.with_name(base.name + ".png"), base.with_name(base.name + ".npy")]
+            picture.save(files[0], compress_level=1)
+            np.save(files[1], one.maps[0].numpy())
+            rows.append(one.facts() | {"files": [str(file) for file in files]})
+        if len(why) > 1 and not plain:
+            whole = out / (unused(f"{Path(why.path or 'picture').stem}-sheet-{slug(why.method)}", taken) + ".png")
+            why.figure(boxed=boxed).save(whole, compress_level=1)
+            for row in rows:
+                row["files"].append(str(whole))
+    except OSError as error:
+        raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
+    return rows
+
+
+def _thumbnail(why: "Explanation") -> "Explanation":
+    """The same explanation over a small picture, so that a sheet of thousands fits in memory."""
+    picture = why.picture.copy()
+    picture.thumbnail((480, 480))
+    across, down = picture.width / why.picture.width, picture.height / why.picture.height
+    x0, y0, x1, y1 = why.framing.seen
+    framing = replace(why.framing, picture=picture.size, seen=(x0 * across, y0 * down, x1 * across, y1 * down))
+    return replace(why, picture=picture, framing=framing)
+
+
+def _contact_sheet(whys: list["Explanation"], file: Path) -> None:
+    from sightline.render import EVIDENCE, SIGNED, Tile, sheet
+
+    tiles = [Tile(why.overlay(), why.title, Path(why.path or "").name) for why in whys]
+    sheet(tiles, title=whys[0].how, bar=SIGNED if whys[0].signed else EVIDENCE).save(file, compress_level=1)
+
+
+def slug(text: str) -> str:
+    """A name as part of a file's name."""
+    return re.sub(r"[^\w+.-]+", "_", text).strip("_.")[:60] or "target"
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken already."""
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}-{number}", number + 1
+    taken.add(free)
+    return free
+
+
+def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sample: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("picture", "target", "probability", "score", "peak x, y"):
+        table.add_column(name, justify="right" if name in ("probability", "score") else "left", overflow="fold")
+    for row in rows:
+        share = "-" if row["probability"] is None else f"{row['probability']:.3f}"
+        peak = "nothing lit" if row["peak"] is None else "{}, {}".format(*row["peak"])
+        name = Path(row["picture"]).name
+        table.add_row(escape(name), escape(row["target"]["name"]), share, f"{row['score']:.2f}", peak)
+    console.print(table)
+    files = list(dict.fromkeys(file for row in rows for file in row["files"]))
+    shown = files[:4] + ([f"... and {len(files) - 4} more"] if len(files) > 4 else [])
+    console.print("wrote " + escape("\n      ".join(shown)), highlight=False, soft_wrap=True)
+    first = rows[0]
+    console.print(
+        f"[dim]{first['method']} at layer {escape(first['layer'])} of {escape(model.name)} "
+        f"({model.source}): {escape(first['layer_why'])}[/]",
+        highlight=False,
+    )
+    if is_sample:
+        console.print(
+            "[dim]The sample is scikit-learn's china.jpg (CC BY 2.0); name pictures of your own to explain them.[/]"
+        )
+    if model.note:
+        console.print(f"[yellow]note:[/] {escape(model.note)}", highlight=False)
+
+
+def _report(failed: list[str]) -> None:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(f"[bold red]error:[/] {len(failed)} could not be explained:", highlight=False)
+    for line in failed:
+        console.print(f"  {escape(line)}", highlight=False)

@@ -1,0 +1,41 @@
+"""sightline models: what can be named with --model."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.columns import Columns
+from rich.console import Console
+
+from sightline.cli import options
+from sightline.errors import ModelError
+
+
+def command(
+    search: Annotated[str, typer.Argument(help="Only names that contain this.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """List the models of every source; timm's where it is installed."""
+    from sightline.sources import SOURCES
+
+    rows = []
+    for source in SOURCES:
+        try:
+            names = [name for name in source.names() if search in name]
+        except ModelError as error:
+            names = []
+            Console(stderr=True).print(f"[yellow]{source.name}:[/] {error}")
+        rows.append({"source": source.name, "says": source.says, "names": names})
+    if as_json:
+        print(json.dumps([{"name": name, "source": row["source"]} for row in rows for name in row["names"]], indent=2))
+        return
+    console = Console()
+    for row in rows:
+        names = list(row["names"])
+        console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {row['says']}[/]", highlight=False)
+        shown = names if len(names) <= 120 else names[:40]
+        console.print(Columns(shown, padding=(0, 3)), highlight=False)
+        if len(shown) < len(names):
+            console.print(f"[dim]... and {len(names) - len(shown)} more: sightline models PART_OF_A_NAME[/]")
+        console.print()
+    console.print("[dim]Your own: --model package.module:factory --weights file.safetensors[/]")
