@@ -269,9 +269,9 @@ class Wholes(nn.Module):
 
 
 class Unrecorded(nn.Module):
-    """A net that runs its trunk, and its `neck` after a gap, under `torch.no_grad` or `inference_mode` itself."""
+    """A net that runs its stem and trunk under `torch.no_grad` or `torch.inference_mode` itself, and then a neck."""
 
-    def __init__(self, *, inference: bool = False, in_neck: bool = False) -> None:
+    def __init__(self, *, inference: bool = False) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 5, 3, padding=1)
         self.trunk = nn.Conv2d(5, 5, 3, padding=1)
@@ -286,7 +286,7 @@ class Unrecorded(nn.Module):
 
 
 class Failing(nn.Module):
-    """A pooled net whose head raises what it is given."""
+    """A net that raises what it was given, after its layer."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -296,7 +296,7 @@ class Failing(nn.Module):
         self.error = error
 
     def forward(self, images: Tensor) -> Tensor:
-        self.norm(self.drop(self.features(images)))
+        self.norm(self.drop(self.features(images)))  # draws and counts, were it training
         raise self.error
 
 
@@ -331,7 +331,7 @@ class Custom(nn.Module):
 
 
 class Trained(nn.Module):
-    """A net that a training mode would change: batch norm, dropout, and a flag of its own."""
+    """A net that training mode changes: batch norm, dropout, and noise of its own."""
 
     def __init__(self, channels: int = 6) -> None:
         super().__init__()

@@ -50,12 +50,11 @@ def reference(model: nn.Module, layer: str, images: Tensor) -> Tensor:
 # Layers.
 
 
-@pytest.mark.parametrize("layer", ["stem", "conv", "relu", "mix"])
-@pytest.mark.parametrize("step", Overwriting.STEPS)
+@pytest.mark.parametrize(
+    ("step", "layer"), [("relu", "relu"), *((step, x) for step in Overwriting.STEPS for x in ("stem", "conv", "mix"))]
+)
 def test_a_layer_before_an_in_place_step_is_exact(step: str, layer: str) -> None:
     """Equal to a float64 run of the same net in which nothing is overwritten."""
-    if layer == "relu" and step != "relu":
-        pytest.skip("not called")
     ours = seeded(lambda: Overwriting(step, in_place=True))
     true = seeded(lambda: Overwriting(step, in_place=False)).double()
     activations, gradients = captured(true, true.get_submodule(layer), image(dtype=torch.float64), first)
@@ -147,9 +146,12 @@ def test_a_target_off_the_model() -> None:
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize("method", ["grad-cam", "eigen-cam"])
-def test_the_callers_grad_mode_is_irrelevant(mode: Callable[[], AbstractContextManager[None]], method: str) -> None:
+@pytest.mark.parametrize("net", [Pooled, Unrecorded])
+def test_the_callers_grad_mode_is_irrelevant(
+    net: type[nn.Module], mode: Callable[[], AbstractContextManager[None]], method: str
+) -> None:
     """Also where the image was made under inference_mode, and where the layer is chosen."""
-    model = seeded(Pooled)
+    model = seeded(net)
     true = sightline.maps(model, image(), 1, method=method)
     with mode():
         images = image() * 1
@@ -345,6 +347,25 @@ def test_float64_models_stay_in_float64() -> None:
     assert relative_error(found, reference(model, "features", images)) < 1e-13
 
 
+@pytest.mark.parametrize("method", [row.name for row in sightline.METHODS])
+def test_the_callers_autocast_reaches_the_model_only(method: str) -> None:
+    """Maps are float32 and are computed in it, from activations that bfloat16 has rounded."""
+    model = seeded(Pooled)
+    true = sightline.maps(model, image(), 1, layer="features", method=method)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = sightline.maps(model, image(), 1, layer="features", method=method)
+    assert found.dtype is torch.float32
+    assert 0 < relative_error(found, true) < 0.05
+    assert not torch.equal(found, found.bfloat16().float())
+
+
+def test_memory_format_is_irrelevant() -> None:
+    model, images = roughened(seeded(Trained)), image(2, 9, 7)
+    true = sightline.maps(model, images, 1, layer="relu")
+    last = torch.channels_last
+    assert_close(sightline.maps(model.to(memory_format=last), images.to(memory_format=last), 1, layer="relu"), true)
+
+
 # Wrappers.
 
 
@@ -484,6 +505,20 @@ def test_images_of_any_shape(net: type[nn.Module], size: tuple[int, int]) -> Non
     found = sightline.maps(model, images, 1, layer="features")
     assert found.shape == (2, *size)
     assert_close(found, reference(model, "features", images))
+
+
+def test_a_model_that_overwrites_its_image() -> None:
+    """It gets a copy, so the caller's image stays as it was, however often the model runs."""
+
+    class Normalising(Deep):
+        def forward(self, images: Tensor) -> Tensor:
+            return super().forward(images.sub_(0.5).div_(3))
+
+    model, images = seeded(Normalising), image().requires_grad_()
+    true = reference(seeded(Deep), "features", (image() - 0.5) / 3)
+    for layer in ("features", None):
+        assert_close(sightline.maps(model, images, 1, layer=layer), true)
+    assert torch.equal(images, image())
 
 
 def test_no_images_at_all() -> None:

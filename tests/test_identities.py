@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import sightline
+from sightline.errors import MethodError
 from sightline.targets import class_, contrast, counterfactual
 
 SEEDS = st.integers(0, 2**16)
@@ -56,6 +57,12 @@ def test_cam_is_the_linear_layer_at_each_position(seed: int) -> None:
     features = model.features(model.conv(images)).detach()
     true = torch.einsum("kc,nchw->nkhw", model.head.weight.detach(), features)
     assert_close(maps(model, images, EVERY_CLASS, "cam"), true)
+
+
+def test_cam_is_refused_where_the_head_is_not_linear() -> None:
+    """A class has no weights of its own there, and a map under this name would be another method's."""
+    with pytest.raises(MethodError, match="cam needs a linear head after layer 'features', and this Deep has Tanh"):
+        sightline.maps(seeded(Deep), image(), 1, layer="features", method="cam")
 
 
 @given(SEEDS)
@@ -132,3 +139,34 @@ def test_difull(grid: tuple[int, int], layer: str) -> None:
     assert share["grad-cam"] == pytest.approx(1 / (rows * columns), rel=0.3)
     assert share["xgrad-cam"] == pytest.approx(1 / (rows * columns), rel=0.3)
     assert empty["layer-cam"] <= empty["hires-cam"] < 20 * rows * columns / 4
+
+
+def test_cam_is_refused_on_a_linear_head_that_does_not_pool() -> None:
+    flat = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.Flatten(), nn.Linear(5 * 64, 4))
+    with pytest.raises(MethodError, match="global average pooling"):
+        sightline.maps(flat, torch.randn(2, 3, 8, 8), 1, layer="0", method="cam")
+
+
+def test_cam_is_refused_where_a_where_stands_for_a_relu() -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 5, 3), nn.Linear(5, 4)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            pooled = self.conv(image).mean((2, 3))
+            return self.head(torch.where(pooled > 0, pooled, 0.0))
+
+    with pytest.raises(MethodError, match="Where"):
+        sightline.maps(Gated(), torch.randn(2, 3, 8, 8), 1, layer="conv", method="cam")
+
+
+def test_cam_answers_what_speaks_against_and_why_not_the_other() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4))
+    image = torch.randn(1, 3, 8, 8)
+    model = sightline.wrap(net, preprocess=sightline.Preprocess(size=(8, 8), fit="squash"), labels=list("abcd"))
+    picture = model.preprocess.shown(image[0])
+    asked = ["a", "b", "not:a", "a-vs:b"]
+    one, other, against, versus = sightline.explain(model, picture, asked, layer="0", method="cam").maps
+    assert_close(against, -one)
+    assert_close(versus, one - other)

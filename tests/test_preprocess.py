@@ -30,24 +30,12 @@ def test_equals_torchvisions_own_preset(weights: object, size: tuple[int, int]) 
     assert_close(read_transform(transform)(photo(*size)), transform(photo(*size)), atol=1e-6, rtol=0)
 
 
+NORMALIZE = transforms.Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+BICUBIC = v2.Resize(50, interpolation=v2.InterpolationMode.BICUBIC)
 COMPOSED = [
-    transforms.Compose(
-        [
-            transforms.Resize(64),
-            transforms.CenterCrop(48),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)),
-        ]
-    ),
+    transforms.Compose([transforms.Resize(64), transforms.CenterCrop(48), transforms.ToTensor(), NORMALIZE]),
     transforms.Compose([transforms.Resize((48, 56)), transforms.ToTensor()]),
-    v2.Compose(
-        [
-            v2.Resize(50, interpolation=v2.InterpolationMode.BICUBIC),
-            v2.CenterCrop((40, 30)),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
-    ),
+    v2.Compose([BICUBIC, v2.CenterCrop((40, 30)), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
 ]
 
 

@@ -78,6 +78,7 @@ def test_what_was_asked_in_words(target: object, names: list[str]) -> None:
         ("TABBY CAT", 0),
         ("tabby cat", 0),
         ("Tiger Cat", 1),
+        ("tiger_cat", 1),
         ("great white", 3),
         ("white shark", 3),
         ("boxer dog", 2),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
 from typing import Any, overload
 
 import torch
@@ -54,29 +53,49 @@ def ask(
         if not scores.isfinite().all():
             raise ModelError(_not_finite(module, image, scores))
         asked = asking.asked(answer.output, scores.detach())
-        for method, at in ((m, at) for m in methods if m.linear_head for at in range(len(layers))):
-            if step := answer.nonlinear_step(scores, at):
-                raise MethodError(
-                    f"{method.name} needs a linear head after layer {layers[at].name!r}, and this "
-                    f"{type(engine.bare(module)).__name__} has {step} there; use grad-cam, which needs none"
-                )
-        parts: list[list[list[Tensor]]] = [[[] for _ in methods] for _ in layers]
+        _check_heads(answer, scores if asking.target else logits(answer.output), layers, methods)
         grids = [layout.grid for layout in answer.layouts]
         planes = [_plane(each, grid)[:, None] for each, grid in zip(answer.activations, grids, strict=True)]
-        if any(method.kind is Kind.GRADIENT for method in methods):
-            for _, gradients in answer.gradients(scores):
-                for at, by in product(range(len(layers)), range(len(methods))):
-                    if methods[by].kind is Kind.GRADIENT:
-                        gradient = _plane(gradients[at], grids[at])
-                        parts[at][by].append(methods[by].maps(planes[at], gradient))
-        for at, by in product(range(len(layers)), range(len(methods))):
-            if methods[by].kind is Kind.ACTIVATION:
-                parts[at][by].append(methods[by].maps(planes[at], None).expand(-1, scores.shape[1], -1, -1))
+        parts: list[list[list[Tensor]]] = [[[] for _ in methods] for _ in layers]
+        asked_by = [(at, by, methods[by]) for at in range(len(layers)) for by in range(len(methods))]
+        with torch.autocast(image.device.type, enabled=False):  # the caller's, if any, is the model's alone
+            if any(method.kind is Kind.GRADIENT for method in methods):
+                for _, gradients in answer.gradients(scores):
+                    for at, by, method in asked_by:
+                        if method.kind is Kind.GRADIENT:
+                            gradient = _plane(gradients[at], grids[at])
+                            if method.linear_head:
+                                _check_even(gradient, layers[at], method)
+                            parts[at][by].append(method.maps(planes[at], gradient))
+            for at, by, method in asked_by:
+                if method.kind is Kind.ACTIVATION:
+                    parts[at][by].append(method.maps(planes[at], None).expand(-1, scores.shape[1], -1, -1))
         maps = [
             [torch.cat(chunks, 1).detach().reshape(*scores.shape, *grid) for chunks in row]
             for row, grid in zip(parts, grids, strict=True)
         ]
         return Result(answer.output, scores.detach(), asked, maps)
+
+
+def _check_heads(answer: engine.Answer, scores: Tensor, layers: Sequence[Layer], methods: Sequence[Method]) -> None:
+    """Refuse methods that are defined on a linear head only, where it isn't."""
+    for method in (method for method in methods if method.linear_head):
+        for at, layer in enumerate(layers):
+            if step := answer.nonlinear_step(scores, at):
+                raise MethodError(
+                    f"{method.name} needs a linear head after layer {layer.name!r}, and there is {step} on the way "
+                    "to the score; use grad-cam, which needs none"
+                )
+
+
+def _check_even(gradient: Tensor, layer: Layer, method: Method) -> None:
+    """Refuse methods that are defined on average pooling only, where the gradient differs between positions."""
+    spread = gradient.amax((-2, -1)) - gradient.amin((-2, -1))
+    if (spread > 1e-4 * gradient.abs().amax((-2, -1))).any():
+        raise MethodError(
+            f"{method.name} needs global average pooling after layer {layer.name!r}, and the score weights its "
+            "positions differently; use grad-cam, which needs none"
+        )
 
 
 def _plane(values: Tensor, grid: tuple[int, ...]) -> Tensor:

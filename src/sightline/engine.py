@@ -27,7 +27,7 @@ HALF_SCALE = 256.0  # float16 gradients below 6e-5 lose digits; a power of two s
 _LINEAR_STEPS = {
     *("AccumulateGrad", "Add", "Addmm", "AdaptiveAvgPool2D", "AvgPool2D", "Cat", "Clone", "Expand", "Gather"),
     *("IndexSelect", "Mean", "Mm", "Neg", "Permute", "ReshapeAlias", "Select", "Slice", "Squeeze", "Stack", "Sub"),
-    *("Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View", "Where"),
+    *("Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View"),
 }
 
 
@@ -104,10 +104,10 @@ def borrowed(model: nn.Module) -> Iterator[None]:
             for module in loan.training:
                 module.training = False
         loan.borrowers += 1
-    # A walk over a large net's parameters costs as much as its hooks, so only where a GPU has been used.
-    cuda = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if cuda else ()
     try:
+        # A walk over a large net's parameters costs as much as its hooks, so only where a GPU has been used.
+        cuda = bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+        devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if cuda else ()
         with torch.random.fork_rng(list(devices)):
             yield
     finally:
@@ -179,8 +179,8 @@ def _run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]
 
 
 def _plain(image: Tensor) -> Tensor:
-    """The image as a tensor that autograd can use, whoever made it."""
-    return image.clone() if image.is_inference() else image.detach()
+    """A copy of the image that autograd can use, whoever made it, and the model overwrite."""
+    return image.detach().clone()
 
 
 @dataclass(slots=True)

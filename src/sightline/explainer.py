@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any, overload
@@ -15,7 +16,7 @@ from sightline.images import PictureLike, read_picture
 from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.model import Model
-from sightline.targets import TargetLike, logits, probabilities, question, top_indices
+from sightline.targets import Asked, Question, TargetLike, logits, probabilities, question, top_indices
 from sightline.types import Method
 
 PREDICTIONS = 5
@@ -105,37 +106,46 @@ def explained(
     rows: list[list[Explanation]] = []
     for start in range(0, len(pictures), batch_size):
         part = slice(start, start + batch_size)
-        read = [read_picture(picture) for picture in pictures[part]]
-        image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
-        named, why = (layers, "named") if layers is not None else _layer_of(model, image)
-        found, _ = found_layers(model.module, image, named)
-        result = ask(model.module, image, asking.part(part), found, rules)
-        best = _predictions(model, result)
-        for n, (source, picture) in enumerate(zip(pictures[part], read, strict=True)):
-            rows.append(
-                [
-                    Explanation(
-                        picture=picture,
-                        framing=model.preprocess.framing(picture.size),
-                        maps=result.maps[at][by][n].float().cpu(),
-                        asked=tuple(result.asked[n]),
-                        scores=tuple(result.scores[n].tolist()),
-                        probabilities=_asked_for(model, result, n),
-                        predictions=best[n],
-                        model=model.name,
-                        source=model.source,
-                        weights_hash=model.weights_hash,
-                        layer=layer.name if layer.call is None else f"{layer.name} (call {layer.call})",
-                        layer_why=why,
-                        method=rule.name,
-                        signed=rule.signed,
-                        path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
-                        versions=_versions(),
-                    )
-                    for at, layer in enumerate(found)
-                    for by, rule in enumerate(rules)
-                ]
-            )
+        rows += _batch(model, pictures[part], asking.part(part), layers, rules)
+    return rows
+
+
+def _batch(
+    model: Model, pictures: Sequence[PictureLike], asking: Question, layers: Layers, rules: Sequence[Method]
+) -> list[list[Explanation]]:
+    read = [read_picture(picture) for picture in pictures]
+    image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
+    named, why = (layers, "as asked") if layers is not None else _layer_of(model, image)
+    found, _ = found_layers(model.module, image, named)
+    result = ask(model.module, image, asking, found, rules)
+    shares = _shares(model, result)
+    rows = []
+    for n, (source, picture) in enumerate(zip(pictures, read, strict=True)):
+        whole = Explanation(
+            picture=picture,
+            framing=model.preprocess.framing(picture.size),
+            maps=result.maps[0][0][n],
+            asked=tuple(result.asked[n]),
+            scores=tuple(result.scores[n].tolist()),
+            probabilities=_of_asked(shares, result.asked[n], n),
+            predictions=_predictions(model, shares, n),
+            model=model.name,
+            source=model.source,
+            weights_hash=model.weights_hash,
+            layer=found[0].name,
+            layer_why=why,
+            method=rules[0].name,
+            signed=rules[0].signed,
+            path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
+            versions=_versions(),
+        )
+        rows.append(
+            [
+                replace(whole, maps=maps[n].float().cpu(), layer=str(layer), method=rule.name, signed=rule.signed)
+                for layer, by_rule in zip(found, result.maps, strict=True)
+                for rule, maps in zip(rules, by_rule, strict=True)
+            ]
+        )
     return rows
 
 
@@ -149,30 +159,26 @@ def _layer_of(model: Model, image: torch.Tensor) -> tuple[LayerLike, str]:
     return model.choices[size].layer.name, model.choices[size].why
 
 
-def _logits(result: Result) -> torch.Tensor | None:
-    """Logits (N, classes), where the model gives such."""
+def _shares(model: Model, result: Result) -> torch.Tensor | None:
+    """The classes' probabilities (N, classes); None for other outputs, and for a single number, which may be any."""
     try:
         values = logits(result.output).detach()
     except ModelError:
         return None
-    return values if values.ndim == 2 else None
+    if values.ndim != 2 or (values.shape[1] == 1 and not model.multi_label):
+        return None
+    return probabilities(values, multi_label=model.multi_label)
 
 
-def _predictions(model: Model, result: Result) -> list[tuple[Prediction, ...]]:
-    values = _logits(result)
-    if values is None:
-        return [()] * len(result.scores)
-    shares = probabilities(values, multi_label=model.multi_label)
-    best: list[list[int]] = top_indices(values, PREDICTIONS).tolist()
-    return [tuple(Prediction(model.labels[i], i, float(shares[n, i])) for i in row) for n, row in enumerate(best)]
+def _predictions(model: Model, shares: torch.Tensor | None, n: int) -> tuple[Prediction, ...]:
+    if shares is None:
+        return ()
+    best: list[int] = top_indices(shares[n : n + 1], PREDICTIONS)[0].tolist()
+    return tuple(Prediction(model.labels[i], i, float(shares[n, i])) for i in best)
 
 
-def _asked_for(model: Model, result: Result, n: int) -> tuple[float | None, ...]:
-    values = _logits(result)
-    if values is None:
-        return (None,) * result.scores.shape[1]
-    shares = probabilities(values[n : n + 1], multi_label=model.multi_label)[0]
-    return tuple(None if asked.index is None else float(shares[asked.index]) for asked in result.asked[n])
+def _of_asked(shares: torch.Tensor | None, asked: Sequence[Asked], n: int) -> tuple[float | None, ...]:
+    return tuple(None if shares is None or one.index is None else float(shares[n, one.index]) for one in asked)
 
 
 @cache

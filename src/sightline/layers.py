@@ -32,6 +32,9 @@ class Layer:
     module: nn.Module
     call: int | None = None
 
+    def __str__(self) -> str:
+        return self.name if self.call is None else f"{self.name} (call {self.call})"
+
 
 def find(model: nn.Module, layer: LayerLike) -> Layer:
     """The layer that `layer` names in `model`; `layer4[-1]` may be written for `layer4.1`.
@@ -41,7 +44,7 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
     if isinstance(layer, tuple):
         found = find(model, layer[0])
         return Layer(found.name, found.module, layer[1])
-    names = dict(model.named_modules(remove_duplicate=False))
+    names = {name.replace("_orig_mod.", ""): m for name, m in model.named_modules(remove_duplicate=False)}
     if isinstance(layer, nn.Module):
         for name, module in names.items():
             if module is layer:
@@ -51,7 +54,7 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
             "pass one of its own modules or a name from model.named_modules()"
         )
     name = re.sub(r"\[(-?\d+)\]", r".\1", layer)
-    name = _counted_from_the_end(names, name.removeprefix("module.").removeprefix("_orig_mod."))
+    name = _counted_from_the_end(names, name.removeprefix("module.").replace("_orig_mod.", ""))
     if name and name in names:
         return Layer(name, names[name])
     near = difflib.get_close_matches(name, [n for n in names if n], n=4, cutoff=0.4) or [n for n in names if n][-4:]

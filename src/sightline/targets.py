@@ -135,12 +135,12 @@ class Labels:
         A name needn't be whole where its words fit one class only ("tabby cat", "great white").
         Raises TargetError, with the nearest names, where it fits none or several.
         """
-        text = asked.strip().casefold()
+        text = _spoken(asked)
         if re.fullmatch(r"\d+", text):
             return int(text)
         if text in self.wnids:
             return self.wnids.index(text)
-        spoken = [[part.strip().casefold() for part in name.split(",")] for name in self.names]
+        spoken = [[_spoken(part) for part in name.split(",")] for name in self.names]
         exact = [i for i, names in enumerate(spoken) if text in names]
         words = set(text.split())
         part = [
@@ -179,6 +179,10 @@ class Labels:
             raise ModelError(
                 f"labels file {file} can't be read ({error}); expected a name per line, or a JSON list of names"
             ) from error
+
+
+def _spoken(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").split())
 
 
 @dataclass(frozen=True)
