@@ -61,7 +61,9 @@ def test_cam_is_the_linear_layer_at_each_position(seed: int) -> None:
 
 def test_cam_is_refused_where_the_head_is_not_linear() -> None:
     """A class has no weights of its own there, and a map under this name would be another method's."""
-    with pytest.raises(MethodError, match="cam needs a linear head after layer 'features', and there is Tanh on the way"):
+    with pytest.raises(
+        MethodError, match="cam needs a linear head after layer 'features', and there is Tanh on the way"
+    ):
         sightline.maps(seeded(Deep), image(), 1, layer="features", method="cam")
 
 

@@ -134,8 +134,8 @@ def test_four_pixels_by_hand() -> None:
     (a, b), (c, d) = pixels
     heat = np.array([[0.0, 1.0], [2.0, 4.0]])
     expected = [
-        [blended(a, 0, 0.0, "ember"), blended(b, 64, 0.8 * 0.5, "ember")],
-        [blended(c, 128, 0.8 * 0.5**0.5, "ember"), blended(d, 255, 0.8, "ember")],
+        [blended(a, 0, 0.0, "ember"), blended(b, 64, 0.8 * 0.4375, "ember")],
+        [blended(c, 128, 0.8 * 0.75, "ember"), blended(d, 255, 0.8, "ember")],
     ]
     got = np.asarray(overlay(picture, heat, opacity=0.8)).astype(float)
     assert np.abs(got - expected).max() < 2
