@@ -463,9 +463,9 @@ def test_many_targets_in_chunks(chunk_bytes: int, widest: int, method: str, monk
     monkeypatch.setattr(engine, "CHUNK_BYTES", chunk_bytes)
     widths, together = [], engine._differentiate
 
-    def noted(scores: Tensor, part: slice, values: Sequence[Tensor]) -> Any:
-        widths.append(part.stop - part.start)
-        return together(scores, part, values)
+    def noted(scores: Tensor, columns: Tensor, *rest: Any) -> Any:
+        widths.append(columns.shape[1])
+        return together(scores, columns, *rest)
 
     monkeypatch.setattr(engine, "_differentiate", noted)
     found = sightline.maps(model, image(), [list(range(130))] * 2, layer="features", method=method)
@@ -584,3 +584,42 @@ def test_targets_of_a_wrong_length_or_class(targets: Any) -> None:
     """Never broadcast, cut short, or a map of zeros."""
     with pytest.raises(TargetError):
         sightline.maps(seeded(Pooled), image(), targets, layer="features")
+
+
+class Averaged(nn.Module):
+    """A head that averages over positions, one way or another, and may look at the map a second time."""
+
+    def __init__(self, dims: tuple[int, ...], *, keepdim: bool, twice: bool = False, last: bool = False) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 3), nn.Linear(6, 70)
+        self.dims, self.keepdim, self.twice, self.last = dims, keepdim, twice, last
+        self.body = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        features = self.body(x.permute(0, 2, 3, 1) if self.last else x)
+        pooled = features.mean(self.dims, keepdim=self.keepdim).flatten(1)
+        scores = self.head(pooled) if pooled.shape[1] == 6 else pooled.repeat(1, 3)[:, :70]
+        return scores + features.amax((1, 2, 3))[:, None] if self.twice else scores
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda: Averaged((2, 3), keepdim=False),
+        lambda: Averaged((-1, -2), keepdim=True),
+        lambda: Averaged((1, 2), keepdim=False, last=True),
+        lambda: Averaged((2, 3), keepdim=True, twice=True),
+        lambda: Averaged((1,), keepdim=False),
+        lambda: Averaged((3,), keepdim=False),
+    ],
+)
+def test_many_targets_through_a_pooling_head_equal_one_by_one(net: Any) -> None:
+    model, image = net(), torch.randn(2, 3, 9, 7)
+    with torch.no_grad():
+        classes = model(image).shape[1]
+    for method in ("grad-cam", "layer-cam"):
+        together = sightline.maps(model, image, [list(range(classes))] * 2, layer="body", method=method)
+        alone = torch.stack([sightline.maps(model, image, k, layer="body", method=method) for k in range(classes)], 1)
+        assert_close(together, alone)
+    assert alone.abs().max() > 0

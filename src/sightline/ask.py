@@ -53,6 +53,8 @@ def ask(
         if not scores.isfinite().all():
             raise ModelError(_not_finite(module, image, scores))
         asked = asking.asked(answer.output, scores.detach())
+        columns = asking.columns(answer.output)
+        source = scores if columns is None else logits(answer.output)
         _check_heads(answer, scores if asking.target else logits(answer.output), layers, methods)
         grids = [layout.grid for layout in answer.layouts]
         planes = [_plane(each, grid)[:, None] for each, grid in zip(answer.activations, grids, strict=True)]
@@ -60,7 +62,7 @@ def ask(
         asked_by = [(at, by, methods[by]) for at in range(len(layers)) for by in range(len(methods))]
         with torch.autocast(image.device.type, enabled=False):  # the caller's, if any, is the model's alone
             if any(method.kind is Kind.GRADIENT for method in methods):
-                for _, gradients in answer.gradients(scores):
+                for gradients in answer.gradients(source, columns):
                     for at, by, method in asked_by:
                         if method.kind is Kind.GRADIENT:
                             gradient = _plane(gradients[at], grids[at])

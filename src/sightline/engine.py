@@ -6,6 +6,7 @@ layer can't overwrite what was captured; gradients are taken from the scores to 
 nowhere else. Parameters are never touched, and whatever happens the model is left as it was found.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 from torch.utils.hooks import RemovableHandle
 
 from sightline.errors import CutOff, LayerError, LayerNotReached, ModelError, first_line
@@ -190,6 +192,7 @@ class _Tap:
     layer: Layer
     alone: bool
     value: Tensor | None = None
+    handed_on: Tensor | None = None
     calls: int = 0
     starts: int = 0  # how often it was this tap that switched recording on
 
@@ -212,7 +215,8 @@ class _Tap:
         self.value = given if keep_graph else given.detach().requires_grad_()
         self.starts += not torch.is_grad_enabled()
         torch.set_grad_enabled(True)
-        return _replaced(output, given, self.value.clone())
+        self.handed_on = self.value.clone()
+        return _replaced(output, given, self.handed_on)
 
 
 def _described(output: Any) -> str:
@@ -231,17 +235,20 @@ class Answer:
     layouts: list[Layout]
     _taps: list[_Tap]
 
-    def gradients(self, scores: Tensor) -> Iterator[tuple[slice, list[Tensor]]]:
-        """For scores (N, K): slices of K, each with the layers' gradients (N, k, C, *grid), float32 or wider.
+    def gradients(self, scores: Tensor, columns: Tensor | None = None) -> Iterator[list[Tensor]]:
+        """The layers' gradients (N, k, C, *grid) of scores (N, M), in float32 or wider, some of K at a time.
 
-        Chunks bound the memory: 32 MB of activations, at most 64 scores.
+        `columns` (N, K) are the scores asked about, by default all; to pick them here spares autograd
+        the picking. Chunks bound the memory: 32 MB of activations, at most 64 scores.
         Raises CutOff where a layer doesn't reach the scores.
         """
+        if columns is None:
+            columns = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
         values = [tap.value for tap in self._taps if tap.value is not None]
         chunk = min(max(CHUNK_BYTES // max(sum(v.nbytes for v in values), 1), 1), MOST_IN_CHUNK)
-        for start in range(0, scores.shape[1], chunk):
-            part = slice(start, min(start + chunk, scores.shape[1]))
-            raw = _differentiate(scores, part, values) if scores.requires_grad else [None] * len(values)
+        pools = [_pool(tap, scores) if columns.shape[1] > 1 else None for tap in self._taps]
+        for part in torch.split(columns, chunk, 1):
+            raw = _differentiate(scores, part, values, pools) if scores.requires_grad else [None] * len(values)
             grids = []
             for tap, layout, gradient in zip(self._taps, self.layouts, raw, strict=True):
                 if gradient is None:
@@ -250,7 +257,7 @@ class Answer:
                         "name a layer on the way from the image to the score"
                     )
                 grids.append(layout.to_grid(gradient.movedim(0, 1)))
-            yield part, grids
+            yield grids
 
     def nonlinear_step(self, scores: Tensor, layer: int = 0) -> str | None:
         """The name of a non-linear operation between a layer and the scores, or None where all are linear."""
@@ -316,34 +323,80 @@ def _wide(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def _differentiate(scores: Tensor, part: slice, values: Sequence[Tensor]) -> list[Tensor | None]:
-    """Gradients (k, N, ...) of the scores `part` of K with respect to each value; None where there is no way."""
-    wanted = torch.arange(part.start, part.stop, device=scores.device)
-    questions = scores.new_zeros(len(wanted), *scores.shape)
-    questions[wanted - part.start, :, wanted] = 1
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """A mean over some dimensions of a layer's output, where that is all that the scores see of it."""
+
+    edge: GradientEdge
+    dims: tuple[int, ...]
+    keepdim: bool
+
+    def spread(self, pooled: Tensor, like: Tensor) -> Tensor:
+        """Gradients (k, ...) of the mean -> (k, *like.shape) of what was averaged, as a view: no cell is copied."""
+        if not self.keepdim:
+            for dim in self.dims:
+                pooled = pooled.unsqueeze(dim + 1)
+        return (pooled / math.prod(like.shape[dim] for dim in self.dims)).expand(-1, *like.shape)
+
+
+def _pool(tap: _Tap, scores: Tensor) -> _Pool | None:
+    """The average pooling after a layer, if nothing else uses the layer; it spares one copy of the map per score."""
+    if tap.value is None or tap.handed_on is None:
+        return None
+    users, seen, waiting = [], set(), [scores.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if any(before is tap.handed_on.grad_fn for before, _ in node.next_functions):
+            users.append(node)
+        waiting += [before for before, _ in node.next_functions]
+    if len(users) != 1 or users[0].name() != "MeanBackward1":
+        return None
+    saved: Any = users[0]
+    rank = tap.value.ndim
+    dims = sorted((dim - 2**64 if dim >= 2**63 else dim) % rank for dim in saved._saved_dim or range(rank))
+    return _Pool(GradientEdge(users[0], 0), tuple(dims), bool(saved._saved_keepdim))
+
+
+def _differentiate(
+    scores: Tensor, columns: Tensor, values: Sequence[Tensor], pools: Sequence[_Pool | None]
+) -> list[Tensor | None]:
+    """Gradients (k, N, ...) of the scores in `columns` (N, k) for each value; None where there is no way."""
+    questions = scores.new_zeros(columns.shape[1], *scores.shape)
+    questions.scatter_(2, columns.T[:, :, None], 1)
+    sources: list[Any] = [value if pool is None else pool.edge for value, pool in zip(values, pools, strict=True)]
     ask = _each if len(questions) == 1 else _together
-    if not any(value.dtype is torch.float16 for value in values):
-        return [None if g is None else _wide(g) for g in ask(scores, values, questions)]
-    scaled = [None if g is None else _wide(g) / HALF_SCALE for g in ask(scores, values, questions * HALF_SCALE)]
-    if all(g is None or g.isfinite().all() for g in scaled):
-        return scaled
-    return [None if g is None else _wide(g) for g in ask(scores, values, questions)]
+
+    def spread(raw: Sequence[Tensor | None], scale: float) -> list[Tensor | None]:
+        wide = [None if g is None else _wide(g) / scale if scale != 1 else _wide(g) for g in raw]
+        return [
+            g if g is None or pool is None else pool.spread(g, value)
+            for g, value, pool in zip(wide, values, pools, strict=True)
+        ]
+
+    if any(value.dtype is torch.float16 for value in values):
+        scaled = ask(scores, sources, questions * HALF_SCALE)
+        if all(g is None or g.isfinite().all() for g in scaled):
+            return spread(scaled, HALF_SCALE)
+    return spread(ask(scores, sources, questions), 1)
 
 
-def _together(scores: Tensor, values: Sequence[Tensor], questions: Tensor) -> list[Tensor | None]:
+def _together(scores: Tensor, sources: Sequence[Any], questions: Tensor) -> list[Tensor | None]:
     try:
         return list(
-            torch.autograd.grad(scores, values, questions, retain_graph=True, allow_unused=True, is_grads_batched=True)
+            torch.autograd.grad(scores, sources, questions, retain_graph=True, allow_unused=True, is_grads_batched=True)
         )
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:  # an operation that can't be batched, such as a custom autograd function
-        return _each(scores, values, questions)
+        return _each(scores, sources, questions)
 
 
-def _each(scores: Tensor, values: Sequence[Tensor], questions: Tensor) -> list[Tensor | None]:
+def _each(scores: Tensor, sources: Sequence[Any], questions: Tensor) -> list[Tensor | None]:
     rows = [
-        torch.autograd.grad(scores, values, question, retain_graph=True, allow_unused=True) for question in questions
+        torch.autograd.grad(scores, sources, question, retain_graph=True, allow_unused=True) for question in questions
     ]
     return [None if column[0] is None else torch.stack(column) for column in zip(*rows, strict=True)]
 

@@ -251,6 +251,16 @@ class Question:
             raise TargetError(f"the target gives {shape} for {len(first)} images; expected one score per image")
         return scores[:, None] if scores.ndim == 1 else scores
 
+    def columns(self, output: Any) -> Tensor | None:
+        """The indices (N, K) of the logits that the scores are, or None where a score isn't just one logit."""
+        if self.best:
+            return top_indices(logits(output), self.best)
+        if self.target or any(p.rival is not None or p.negated for row in self.phrases for p in row):
+            return None
+        values = logits(output)
+        rows = torch.tensor([[p.index for p in row] for row in self.phrases], device=values.device)
+        return rows.expand(len(values), -1) % values.shape[1]
+
     def asked(self, output: Any, scores: Tensor) -> list[list[Asked]]:
         """What was asked, in words: N rows of K."""
         n, k = scores.shape
