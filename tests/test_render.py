@@ -141,8 +141,8 @@ def test_four_pixels_by_hand() -> None:
     assert np.abs(got - expected).max() < 2
     heat = np.array([[0.0, 1.0], [-2.0, -4.0]])
     expected = [
-        [blended(a, 128, 0.0, "tide"), blended(b, 159, 0.5 / 4, "tide")],
-        [blended(c, 64, 0.5 / 2, "tide"), blended(d, 0, 0.5, "tide")],
+        [blended(a, 128, 0.0, "tide"), blended(b, 159, 0.5 * 0.4375, "tide")],
+        [blended(c, 64, 0.5 * 0.75, "tide"), blended(d, 0, 0.5, "tide")],
     ]
     got = np.asarray(overlay(picture, heat, opacity=0.5, signed=True)).astype(float)
     assert np.abs(got - expected).max() < 2

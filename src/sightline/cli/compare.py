@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -10,6 +10,13 @@ from rich.markup import escape
 
 from sightline.cli import options
 from sightline.cli.explain import sample
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from sightline.explanation import Explanation
+    from sightline.model import Model
+    from sightline.types import Method
 
 
 def command(
@@ -55,12 +62,14 @@ def command(
         console.print(f"[yellow]note:[/] {escape(loaded.note)}")
 
 
-def _answers(model: Any, source: str, target: Any, layers: Any, rows: Any) -> tuple[list[Any], list[str]]:
+def _answers(
+    model: "Model", source: str, target: list[str] | None, layers: Any, rows: tuple["Method", ...]
+) -> tuple[list["Explanation"], list[str]]:
     """Explanations by the methods that are defined on this model, and the others' refusals."""
     from sightline.errors import MethodError
     from sightline.explainer import compare
 
-    asked = None if not target else target[0] if len(target) == 1 else target
+    asked: Any = None if not target else target[0] if len(target) == 1 else target
     left_out: list[str] = []
     while True:
         try:
@@ -73,15 +82,16 @@ def _answers(model: Any, source: str, target: Any, layers: Any, rows: Any) -> tu
             rows = rest
 
 
-def _sheet(whys: list[Any], model: str) -> Any:
+def _sheet(whys: list["Explanation"], model: str) -> "Image":
+    """One row of maps per target, or several rows where there is one target and more than four maps."""
     from sightline.render import EVIDENCE, SIGNED, Tile, sheet
 
     tiles = []
-    for k in range(len(whys[0])):
+    for target in range(len(whys[0])):
         for why in whys:
-            one = why[k]
-            tiles.append(Tile(one.overlay(), f"{one.method}", f"{one.title}, {one.layer}"))
-    signed = all(why.signed for why in whys)
+            one = why[target]
+            sign = " (red for, blue against)" if one.signed else ""
+            tiles.append(Tile(one.overlay(), one.method + sign, f"{one.title}, {one.layer}"))
     columns = len(whys) if len(whys) <= 4 or len(whys[0]) > 1 else None
-    return sheet(tiles, columns=columns, title=f"{model}: {', '.join(one.name for one in whys[0])}",
-                 bar=SIGNED if signed else EVIDENCE)  # fmt: skip
+    bar = SIGNED if all(why.signed for why in whys) else EVIDENCE
+    return sheet(tiles, columns=columns, title=f"{model}: {', '.join(one.name for one in whys[0])}", bar=bar)

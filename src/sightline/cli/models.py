@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.columns import Columns
 from rich.console import Console
+from rich.markup import escape
 
 from sightline.cli import options
 from sightline.errors import ModelError
@@ -32,7 +33,10 @@ def command(
     console = Console()
     for row in rows:
         names = list(row["names"])
-        console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {row['says']}[/]", highlight=False)
+        if search and not names:
+            continue
+        says = escape(str(row["says"]))
+        console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {says}[/]", highlight=False)
         shown = names if len(names) <= 120 else names[:40]
         console.print(Columns(shown, padding=(0, 3)), highlight=False)
         if len(shown) < len(names):

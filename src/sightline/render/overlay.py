@@ -27,7 +27,7 @@ def overlay(
 
     Unsigned, 0 and less is clear, and `peak` (by default the largest value) has the last colour;
     signed, 0 is clear and +-`peak` (by default the largest magnitude) are the two ends. A colour
-    covers `opacity` (0 to 1) * v (2 - v) of the picture, v = value / peak, or opacity * |value| / peak where
+    covers `opacity` (0 to 1) * v (2 - v) of the picture, v = value / peak, with |value| where
     signed; beneath it the picture fades to grey by the same share, so that none of its own colours
     is taken for evidence. Where heat is NaN the model could not look: there the picture is grey and
     dim. A heat of zeros changes nothing.
@@ -93,11 +93,11 @@ def _position(heat: Heat, unseen: Mask, signed: bool, peak: float | None) -> Hea
 
 def _cover(opacity: float, signed: bool) -> list[int]:
     """For each of the 256 levels, how much of the picture its colour covers, 0 to 255."""
-    position = np.arange(256) / 255
+    value = np.arange(256) / 255
+    if signed:  # the two middle levels are 0
+        value = np.maximum(np.abs(2 * value - 1) - 1 / 255, 0) * 255 / 254
     # Steep enough to glow, but no cusp at 0, which would draw the edge of the evidence as a line.
-    # Where signed the two middle levels are 0.
-    strength = np.maximum(np.abs(2 * position - 1) - 1 / 255, 0) * 255 / 254 if signed else position * (2 - position)
-    return [round(255 * opacity * share) for share in strength.tolist()]
+    return [round(255 * opacity * share) for share in (value * (2 - value)).tolist()]
 
 
 def _coloured(index: Image.Image, colour_map: Colours) -> Image.Image:
