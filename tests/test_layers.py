@@ -6,7 +6,7 @@ from torch import nn
 from torchvision import models
 
 from sightline.ask import chosen_layer, maps
-from sightline.errors import LayerNotFound, NoSpace
+from sightline.errors import CutOff, LayerNotFound, NoSpace
 from sightline.layers import Layout, Order, find, layout
 
 
@@ -166,12 +166,15 @@ def test_the_layer_chosen_in_timm(name: str, options: dict[str, object], expecte
     assert chosen_layer(model, torch.randn(1, 3, 224, 224)).layer.name == expected
 
 
-def test_a_class_token_vits_patches_get_a_map_where_its_last_block_has_none() -> None:
+def test_a_class_token_vits_patches_get_a_map_and_its_last_block_is_refused() -> None:
     model = models.VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5)
     nn.init.normal_(model.heads.head.weight)  # torchvision starts it at zero
     image = torch.randn(2, 3, 32, 32)
     assert chosen_layer(model, image).layer.name == "encoder.layers.encoder_layer_1.ln_1"
-    assert maps(model, image, 1, layer="encoder.layers.encoder_layer_1", method="hires-cam").abs().max() == 0
+    with pytest.raises(
+        CutOff, match=r"only the class token of layer 'encoder.layers.encoder_layer_1' reaches the score"
+    ):
+        maps(model, image, 1, layer="encoder.layers.encoder_layer_1")
     assert maps(model, image, 1, method="hires-cam").abs().amin((1, 2)).min() > 0
 
 

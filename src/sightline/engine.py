@@ -240,7 +240,7 @@ class Answer:
 
         `columns` (N, K) are the scores asked about, by default all; to pick them here spares autograd
         the picking. Chunks bound the memory: 32 MB of activations, at most 64 scores.
-        Raises CutOff where a layer doesn't reach the scores.
+        Raises CutOff where a layer doesn't reach the scores, or only its prefix tokens do.
         """
         if columns is None:
             columns = torch.arange(scores.shape[1], device=scores.device).expand(scores.shape)
@@ -256,7 +256,13 @@ class Answer:
                         f"the score doesn't depend on layer {tap.layer.name!r} ({type(tap.layer.module).__name__}); "
                         "name a layer on the way from the image to the score"
                     )
-                grids.append(layout.to_grid(gradient.movedim(0, 1)))
+                grid = layout.to_grid(gradient.movedim(0, 1))
+                if layout.prefix and gradient.any() and not grid.any():
+                    raise CutOff(
+                        f"only the class token of layer {tap.layer.name!r} reaches the score, none of its {layout} "
+                        "positions does; name a layer before, or none to have one chosen"
+                    )
+                grids.append(grid)
             yield grids
 
     def nonlinear_step(self, scores: Tensor, layer: int = 0) -> str | None:

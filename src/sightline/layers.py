@@ -101,8 +101,7 @@ class Layout:
                 return patches.view(*patches.shape[:-1], *self.grid)
 
     def __str__(self) -> str:
-        tokens = f" tokens after {self.prefix} of another kind" if self.order is Order.TOKENS and self.prefix else ""
-        return " x ".join(map(str, self.grid)) + tokens
+        return " x ".join(map(str, self.grid))
 
 
 def layout(shape: Sequence[int], space: Sequence[int], *, strict: bool = False) -> Layout | None:
