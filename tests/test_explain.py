@@ -185,7 +185,7 @@ def test_a_name_picks_one_of_several(model: sightline.Model, picture: Image.Imag
     why = sightline.explain(model, picture, ["red", "green"])
     assert [one.name for one in why] == ["red", "green"]
     assert why[-1].name == "green"
-    with pytest.raises(TargetError, match="asked: 'red', 'green'"):
+    with pytest.raises(TargetError, match="of the targets asked: 'red', 'green'"):
         why["blue"]
     with pytest.raises(TargetError, match=r"pick one, such as why\['red'\]"):
         why.overlay()
@@ -223,3 +223,28 @@ def test_a_multi_label_models_probabilities_are_independent(picture: Image.Image
 def test_a_layer_that_the_source_names_is_taken(picture: Image.Image) -> None:
     why = sightline.explain(sightline.wrap(ColourNet(), preprocess=PLAIN, layer="features"), picture, 0)
     assert (why.layer, why.layer_why) == ("features", "the layer that module names")
+
+
+def test_a_target_is_found_by_what_was_asked(model: sightline.Model, picture: Image.Image) -> None:
+    why = sightline.explain(model, picture, ["red", "not:red", "green-vs:red"])
+    assert [why[text].name for text in ("red", "not:red", "green-vs:red", "green")] == [
+        *("red", "against red", "green and not red", "green and not red")
+    ]
+    with pytest.raises(TargetError, match="fits 0 of the targets"):
+        why["blue"]
+
+
+def test_numpys_integers_are_class_indices(model: sightline.Model, picture: Image.Image) -> None:
+    assert sightline.explain(model, picture, np.int64(1)).name == "green"
+    assert [one.name for one in sightline.explain(model, picture, [np.int64(1), 2])] == ["green", "blue"]
+    with pytest.raises(TargetError, match=r"1.5 is no target"):
+        sightline.explain(model, picture, 1.5)
+
+
+def test_labels_must_be_as_many_as_classes(picture: Image.Image) -> None:
+    with pytest.raises(ModelError, match="3 classes and 2 labels"):
+        sightline.explain(sightline.wrap(ColourNet(), preprocess=PLAIN, labels=["a", "b"]), picture)
+    mapped = sightline.wrap(ColourNet(), preprocess=PLAIN, labels={1: "green", 0: "red", 2: "blue"})
+    assert mapped.labels.names == NAMES
+    with pytest.raises(ModelError, match=r"torch.nn.Module is expected, got int"):
+        sightline.wrap(3)

@@ -49,6 +49,7 @@ def test_a_composed_transform_is_read(transform: object) -> None:
     [
         (transforms.Compose([transforms.RandomCrop(20), transforms.ToTensor()]), "RandomCrop"),
         (transforms.Compose([transforms.Resize(20), transforms.ToTensor()]), r"Resize\(20\)"),
+        (transforms.Compose([transforms.Resize(20), transforms.CenterCrop(24)]), r"Resize\(20\)"),
         (lambda picture: picture, "function"),
     ],
 )
@@ -99,7 +100,9 @@ def test_shown_undoes_the_normalisation() -> None:
     assert np.array_equal(np.asarray(preprocess.shown(preprocess(picture))), np.asarray(picture))
 
 
-@pytest.mark.parametrize("wrong", [{"fit": "stretch"}, {"interpolation": "magic"}, {"mean": (0.5, 0.5)}])
+@pytest.mark.parametrize(
+    "wrong", [{"fit": "stretch"}, {"interpolation": "magic"}, {"mean": (0.5, 0.5)}, {"std": (0, 1, 1)}, {"size": 28}]
+)
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         Preprocess(**wrong)

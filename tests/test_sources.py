@@ -146,7 +146,7 @@ def test_a_file_with_code_is_refused_without_running_it(tmp_path: Path) -> None:
         read_weights(tmp_path / "evil.pth")
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps([1, 2], protocol=2)])
+@pytest.mark.parametrize("content", [b"", b"not weights", b"cat\ndog\nhorse\n", pickle.dumps([1, 2], protocol=2)])
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
 def test_a_damaged_file_is_one_clear_line(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)

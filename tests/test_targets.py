@@ -95,6 +95,7 @@ def test_a_name_needs_only_to_be_clear(name: str, index: int) -> None:
         ("boxxer", r"no class 'boxxer' among 4; nearest: 'boxer' \(2\)"),
         ("zzz", "nearest: none"),
         ("not:zzz", "no class 'zzz'"),
+        ("top:3", "stands alone"),
     ],
 )
 def test_an_unclear_name_is_an_error_with_the_nearest(name: str, message: str) -> None:

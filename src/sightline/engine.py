@@ -173,7 +173,7 @@ def _run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]
             return model(image)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:
             reason = first_line(error)
             raise ModelError(
                 f"{type(model).__name__} failed on an image of shape {tuple(image.shape)}, {image.dtype}: {reason}"

@@ -20,6 +20,7 @@ from sightline.targets import Asked, Question, TargetLike, logits, probabilities
 from sightline.types import Method
 
 PREDICTIONS = 5
+AS_ASKED = "as asked"
 
 
 @overload
@@ -115,10 +116,12 @@ def _batch(
 ) -> list[list[Explanation]]:
     read = [read_picture(picture) for picture in pictures]
     image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
-    named, why = (layers, "as asked") if layers is not None else _layer_of(model, image)
+    named, why = (layers, AS_ASKED) if layers is not None else _layer_of(model, image)
     found, _ = found_layers(model.module, image, named)
     result = ask(model.module, image, asking, found, rules)
     shares = _shares(model, result)
+    if shares is not None and model.labels and len(model.labels) != shares.shape[1]:
+        raise ModelError(f"{model.name} has {shares.shape[1]} classes and {len(model.labels)} labels; give it its own")
     rows = []
     for n, (source, picture) in enumerate(zip(pictures, read, strict=True)):
         whole = Explanation(

@@ -61,18 +61,22 @@ class Explanation:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, target: int | str) -> Self:
-        """The explanation of one target, by its place or its name.
+        """The explanation of one target, by its place, its name, or what was asked (`not:NAME`, `NAME-vs:NAME`).
 
         Raises TargetError where no target, or several, have the name.
         """
         if isinstance(target, str):
-            text = target.strip().casefold()
+            text = " ".join(target.casefold().split()).replace("-vs:", " and not ")
+            text = f"against {text[4:]}" if text.startswith("not:") else text
             names = [asked.name.casefold() for asked in self.asked]
             found = [i for i, name in enumerate(names) if name == text] or [
-                i for i, name in enumerate(names) if set(text.split()) <= set(name.split())
+                i
+                for i, name in enumerate(names)
+                if set(text.split()) <= set(name.partition(" and not ")[0].split())
+                and name.startswith("against ") == text.startswith("against ")
             ]
             if len(found) != 1:
-                raise TargetError(f"{target!r} was asked {len(found)} times; asked: {self._names()}")
+                raise TargetError(f"{target!r} fits {len(found)} of the targets asked: {self._names()}")
             target = found[0]
         if not -len(self) <= target < len(self):
             raise TargetError(f"no target {target}: {len(self)} were asked, {self._names()}")

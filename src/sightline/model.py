@@ -1,6 +1,7 @@
 """A model as it is explained: the module with what its source knows about it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.errors import ModelError
 from sightline.layers import Choice
 from sightline.preprocess import Preprocess
 from sightline.targets import Labels
@@ -70,9 +72,13 @@ def wrap(
     """Any module as a model.
 
     `preprocess` is a Preprocess, or torchvision's own transform, which is read; `labels` is a
-    Labels or a sequence of class names. Raises ModelError for a transform whose framing can't be
-    told.
+    Labels, a sequence of class names, or a mapping from index to name. Raises ModelError for what
+    is no module, and for a transform whose framing can't be told.
     """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"a torch.nn.Module is expected, got {type(module).__name__}; for a name use sightline.load")
+    if isinstance(labels, Mapping):  # index -> name, as many data sets keep them
+        labels = [labels[index] for index in sorted(labels)]
     return Model(
         module=module,
         name=name or type(module).__name__,

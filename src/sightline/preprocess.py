@@ -41,12 +41,16 @@ class Preprocess:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.size, tuple | list) or len(self.size) != 2 or min(self.size) < 1:
+            raise ModelError(f"size {self.size!r} can't be used; expected (height, width) in pixels, as (224, 224)")
         if self.fit not in ("crop", "squash", "pad"):
             raise ModelError(f"no way {self.fit!r} to fit a picture; choose crop, squash or pad")
         if self.interpolation not in _RESAMPLING:
             raise ModelError(f"no interpolation {self.interpolation!r}; choose {', '.join(_RESAMPLING)}")
         if len(self.mean) not in (1, 3) or len(self.mean) != len(self.std):
             raise ModelError(f"mean {self.mean} and std {self.std} must have one or three channels each")
+        if min(self.std) <= 0:
+            raise ModelError(f"std {self.std} must be above zero: images are divided by it")
 
     def framing(self, picture: tuple[int, int]) -> Framing:
         """Where the image lies in a picture of (width, height) pixels.

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -208,6 +209,8 @@ def phrase(text: str | int, labels: Labels) -> Phrase:
     """
     if isinstance(text, int):
         return Phrase(text)
+    if text.casefold().startswith("top:"):
+        raise TargetError(f"{text!r} stands alone, for the highest classes; leave out the other targets")
     if text.casefold().startswith("not:"):
         inner = phrase(text[4:], labels)
         return Phrase(inner.index, inner.rival, not inner.negated)
@@ -294,6 +297,8 @@ def question(target: TargetLike, labels: Labels, images: int) -> Question:
     """
     if target is None:
         return Question(top(1), best=1, labels=labels)
+    if isinstance(target, Integral | float):
+        target = _phrase(target, labels).index
     if isinstance(target, Tensor):
         target = target.tolist()
     if callable(target):
@@ -318,6 +323,8 @@ def question(target: TargetLike, labels: Labels, images: int) -> Question:
 def _phrase(item: Any, labels: Labels) -> Phrase:
     if isinstance(item, Tensor) and item.ndim == 0:
         item = item.item()
+    if isinstance(item, Integral) and not isinstance(item, bool):
+        item = int(item)  # numpy's integers too
     if isinstance(item, bool) or not isinstance(item, str | int):
         raise TargetError(f"{item!r} is no target; expected a class index, a name, or one callable for all images")
     return phrase(item, labels)

@@ -65,7 +65,7 @@ def _composed(steps: Sequence[Any]) -> Preprocess:
         resize = resize[0]
     if isinstance(resize, Sequence) and crop in (None, _pair(resize)):
         return Preprocess(size=_pair(resize), fit="squash", mean=mean, std=std, interpolation=interpolation)
-    if isinstance(resize, int) and crop is not None:
+    if isinstance(resize, int) and crop is not None and max(crop) <= resize:
         return Preprocess(size=crop, resize=resize, mean=mean, std=std, interpolation=interpolation)
     raise ModelError(
         f"a transform with Resize({resize}) and CenterCrop({crop}) has no fixed framing; "

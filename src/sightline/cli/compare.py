@@ -55,7 +55,8 @@ def command(
         print(json.dumps([one.facts() | {"files": [str(file)]} for why in whys for one in why], indent=2))
         return
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"wrote {escape(str(file))}: {len(whys)} maps of {', '.join(dict.fromkeys(w.method for w in whys))}")
+    names = ", ".join(dict.fromkeys(why.method for why in whys))
+    console.print(f"wrote {escape(str(file))}: {len(whys) * len(whys[0])} maps by {names}")
     for line in left_out:
         console.print(f"[yellow]left out:[/] {escape(line)}")
     if loaded.note:

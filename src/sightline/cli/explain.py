@@ -121,11 +121,15 @@ def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set
     """Write one explanation's files; a row of facts for each target."""
     import numpy as np
 
+    from sightline.explainer import AS_ASKED
+
     try:
         out.mkdir(parents=True, exist_ok=True)
         rows = []
         for one in why:
-            base = out / unused(f"{Path(why.path or 'picture').stem}-{slug(one.name)}-{slug(one.method)}", taken)
+            named = f"-{slug(one.layer)}" if one.layer_why == AS_ASKED else ""
+            stem = f"{Path(why.path or 'picture').stem}-{slug(one.name)}-{slug(one.method)}{named}"
+            base = out / unused(stem, taken)
             picture = one.overlay(boxed=boxed) if plain else one.figure(boxed=boxed)
             files = [base.with_name(base.name + ".png"), base.with_name(base.name + ".npy")]
             picture.save(files[0], compress_level=1)

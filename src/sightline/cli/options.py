@@ -71,7 +71,7 @@ def _with_preprocess(model: "Model", size: str | None, fit: str | None, mean: st
         given["fit"] = fit
     given |= {name: _numbers(text) for name, text in (("mean", mean), ("std", std)) if text is not None}
     preprocess: Preprocess = replace(model.preprocess, **given)  # type: ignore[arg-type]
-    return replace(model, preprocess=preprocess)
+    return replace(model, preprocess=preprocess, note="" if given and model.source == "import path" else model.note)
 
 
 def _number(text: str, whole: str) -> int:

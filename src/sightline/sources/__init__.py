@@ -57,6 +57,8 @@ def load(
         model = replace(model, labels=labels if isinstance(labels, Labels) else Labels.read(Path(labels)))
     if preprocess is not None:
         model = replace(model, preprocess=preprocess, note="" if model.source == "import path" else model.note)
+    if state is None and weights == "random":
+        model = replace(model, note=f"{name} has random weights: its answers mean nothing")
     model.module.eval()
     try:
         return model.to(_device(device), dtype)
@@ -74,7 +76,7 @@ def _found(name: str, weights: str | None) -> Model:
     for source in SOURCES:
         if name in source.names() or (source.name == "timm" and name.partition(".")[0] in source.names()):
             return source.load(name, weights)
-    every = [known for source in SOURCES for known in source.names()]
+    every = {known for source in SOURCES for known in source.names()}
     near = ", ".join(map(repr, difflib.get_close_matches(name, every, n=4))) or "none"
     raise ModelError(
         f"no model {name!r}; nearest: {near}. `sightline models` lists them; your own is package.module:factory"
