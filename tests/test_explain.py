@@ -1,6 +1,7 @@
 """explain() end to end: pictures in, explanations in the picture's own pixels out, saved and read again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,8 +231,10 @@ def test_a_target_is_found_by_what_was_asked(model: sightline.Model, picture: Im
     assert [why[text].name for text in ("red", "not:red", "green-vs:red", "green")] == [
         *("red", "against red", "green and not red", "green and not red")
     ]
-    with pytest.raises(TargetError, match="fits 0 of the targets"):
-        why["blue"]
+    versus = sightline.explain(model, picture, ["blue", "green-vs:red"])
+    for absent in ("purple", "red"):
+        with pytest.raises(TargetError, match="fits 0 of the targets"):
+            versus[absent]
 
 
 def test_numpys_integers_are_class_indices(model: sightline.Model, picture: Image.Image) -> None:
@@ -248,3 +251,9 @@ def test_labels_must_be_as_many_as_classes(picture: Image.Image) -> None:
     assert mapped.labels.names == NAMES
     with pytest.raises(ModelError, match=r"torch.nn.Module is expected, got int"):
         sightline.wrap(3)
+
+
+def test_another_module_in_a_model_forgets_the_layers_chosen(model: sightline.Model, picture: Image.Image) -> None:
+    assert sightline.explain(model, picture).layer == "mix"
+    head = nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
+    assert sightline.explain(replace(model, module=head), picture).layer == "0"

@@ -32,7 +32,7 @@ class Model:
     layer: str | None = None
     multi_label: bool = False
     note: str = ""
-    choices: dict[tuple[int, ...], Choice] = field(default_factory=dict, repr=False, compare=False)
+    choices: dict[tuple[int, ...], Choice] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def like(self) -> Tensor:

@@ -297,15 +297,13 @@ def question(target: TargetLike, labels: Labels, images: int) -> Question:
     """
     if target is None:
         return Question(top(1), best=1, labels=labels)
-    if isinstance(target, Integral | float):
-        target = _phrase(target, labels).index
     if isinstance(target, Tensor):
         target = target.tolist()
     if callable(target):
         return Question(target)
     if isinstance(target, str) and (match := re.fullmatch(r"top:(\d+)", target)):
         return Question(top(int(match[1])), several=True, best=int(match[1]), labels=labels)
-    if isinstance(target, str | int):
+    if not isinstance(target, Sequence):
         return Question(phrases=((_phrase(target, labels),),), labels=labels)
     rows = list(target)
     several = bool(rows) and all(isinstance(row, Sequence | Tensor) and not isinstance(row, str) for row in rows)
