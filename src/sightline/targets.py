@@ -303,7 +303,7 @@ def question(target: TargetLike, labels: Labels, images: int) -> Question:
         return Question(target)
     if isinstance(target, str) and (match := re.fullmatch(r"top:(\d+)", target)):
         return Question(top(int(match[1])), several=True, best=int(match[1]), labels=labels)
-    if not isinstance(target, Sequence):
+    if isinstance(target, str) or not isinstance(target, Sequence):
         return Question(phrases=((_phrase(target, labels),),), labels=labels)
     rows = list(target)
     several = bool(rows) and all(isinstance(row, Sequence | Tensor) and not isinstance(row, str) for row in rows)
