@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import sightline
-from sightline import engine
+from sightline.engine import gradients, loan
 from sightline.errors import CutOff, LayerError, LayerNotReached, ModelError, NoSpace, TargetError
 
 
@@ -422,8 +422,8 @@ def test_compiled_models_in_threads() -> None:
         found = list(threads.map(lambda job: sightline.maps(model, *job, layer="conv"), jobs))
     for ours, job in zip(found, jobs, strict=True):
         assert_close(ours, sightline.maps(plain, *job, layer="conv"))
-    assert engine._stance.users == 0
-    assert not engine._loans
+    assert loan._stance.users == 0
+    assert not loan._loans
 
 
 def test_data_parallel_wrappers() -> None:
@@ -454,20 +454,20 @@ def test_a_custom_function_without_a_batching_rule() -> None:
     assert_close(found, sightline.maps(seeded(lambda: Custom(custom=False)), image(), targets, layer="features"))
 
 
-@pytest.mark.parametrize(("chunk_bytes", "widest"), [(engine.CHUNK_BYTES, 64), (1, 1), (5 * 2 * 6 * 8 * 8 * 4, 5)])
+@pytest.mark.parametrize(("chunk_bytes", "widest"), [(gradients.CHUNK_BYTES, 64), (1, 1), (5 * 2 * 6 * 8 * 8 * 4, 5)])
 @pytest.mark.parametrize("method", ["grad-cam", "hires-cam"])
 def test_many_targets_in_chunks(chunk_bytes: int, widest: int, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """130 targets of two images are each what it is alone; one pass back answers as many as memory and 64 allow."""
     model = seeded(lambda: Pooled(classes=130))
     alone = [sightline.maps(model, image(), k, layer="features", method=method) for k in range(130)]
-    monkeypatch.setattr(engine, "CHUNK_BYTES", chunk_bytes)
-    widths, together = [], engine._differentiate
+    monkeypatch.setattr(gradients, "CHUNK_BYTES", chunk_bytes)
+    widths, together = [], gradients._differentiate
 
     def noted(scores: Tensor, columns: Tensor, *rest: Any) -> Any:
         widths.append(columns.shape[1])
         return together(scores, columns, *rest)
 
-    monkeypatch.setattr(engine, "_differentiate", noted)
+    monkeypatch.setattr(gradients, "_differentiate", noted)
     found = sightline.maps(model, image(), [list(range(130))] * 2, layer="features", method=method)
     assert_close(found, torch.stack(alone, 1))
     assert (sum(widths), max(widths)) == (130, widest)
@@ -576,7 +576,7 @@ def test_a_model_that_fails(raised: Exception, caught: type[Exception]) -> None:
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
     assert torch.equal(torch.get_rng_state(), state)
-    assert not engine._loans
+    assert not loan._loans
 
 
 @pytest.mark.parametrize("targets", [[1], [1, 2, 3], [[1], [2, 3]], [9, 0], [True, False]])

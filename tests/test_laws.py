@@ -1,38 +1,32 @@
 """What holds for every row of METHODS on every net: a new row is tested here without a new line."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from nets import Deep, Pooled, Trained, image, roughened, seeded
+from nets import Pooled, image, roughened, seeded
+from rows import NETS, ROWS, defined, evaluated, own_net, rows_on
 from torch import Tensor, nn
 from torch.testing import assert_close
-from torchvision.models import resnet18, squeezenet1_1
 
 import sightline
+from sightline.ask import ask
 from sightline.errors import MethodError, ModelError
-from sightline.types import Kind, Method
+from sightline.layers import find
+from sightline.targets import question
+from sightline.types import Kind, Method, Needs
 
-NETS: dict[str, tuple[Callable[[], nn.Module], str, tuple[int, int]]] = {
-    "pooled": (Pooled, "features", (9, 7)),
-    "resnet18": (lambda: resnet18(num_classes=10), "layer4", (64, 96)),
-    "squeezenet": (lambda: squeezenet1_1(num_classes=10), "features", (64, 80)),
-}
-STATES = NETS | {"trained": (Trained, "drop", (9, 7))}
-NO_LINEAR_HEAD = ("squeezenet",)
 HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs",
     "_forward_hooks_always_called", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
 )  # fmt: skip
+STATES = ("pooled", "residual", "vit", "resnet18", "squeezenet", "trained")
 
-every_row = pytest.mark.parametrize("row", sightline.METHODS, ids=[row.name for row in sightline.METHODS])
-every_row_and_net = pytest.mark.parametrize(("row", "name"), [
-    pytest.param(row, name, id=f"{row.name}-{name}")
-    for row in sightline.METHODS for name in NETS if not (row.linear_head and name in NO_LINEAR_HEAD)
-])  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("ignore::sightline.methods.integrated_gradients.CompletenessWarning")
+every_row = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+every_row_and_net = rows_on("pooled", "residual", "vit", "resnet18", "squeezenet")
 _built: dict[str, nn.Module] = {}
 
 
@@ -86,20 +80,25 @@ def test_repeats_bit_for_bit(row: Method, name: str) -> None:
 
 @every_row
 @pytest.mark.parametrize("relu", [True, False])
-def test_a_dead_layer_gives_zeros_and_a_headless_one_too(row: Method, relu: bool) -> None:
+def test_a_dead_layer_gives_finite_maps_and_a_headless_one_too(row: Method, relu: bool) -> None:
     """Weights of 0 before the layer, or after it: activations, or gradients, are 0."""
+    if not defined(row, "pooled") or (row.needs is Needs.RELU and not relu):
+        return
     images = image(2, 5, 6)
     model = seeded(lambda: Pooled(relu=relu))
     with torch.no_grad():
         model.conv.weight.zero_(), model.conv.bias.zero_()
     found = sightline.maps(model, images, [[0, 1]] * 2, layer="features", method=row)
-    assert torch.equal(found, torch.zeros(2, 2, 5, 6))
+    assert found.isfinite().all()
+    if row.kind is not Kind.ASKING:
+        assert torch.equal(found, torch.zeros(2, 2, 5, 6))
     model = seeded(lambda: Pooled(relu=relu))
     with torch.no_grad():
         model.head.weight.zero_()
     found = sightline.maps(model, images, 0, layer="features", method=row)
     assert found.isfinite().all()
-    assert bool(found.any()) == (not row.discriminative)
+    if row.kind is not Kind.ASKING:
+        assert bool(found.any()) == (not row.discriminative)
 
 
 # What a row says of itself.
@@ -108,11 +107,17 @@ def test_a_dead_layer_gives_zeros_and_a_headless_one_too(row: Method, relu: bool
 @every_row
 def test_signed_is_true(row: Method) -> None:
     """Over signed activations a signed row's maps have negative values, and no other's ever do."""
-    lowest = min(
-        float(sightline.maps(model, image(seed=seed), 1, layer="features", method=row).min())
-        for seed, model in ((seed, seeded(lambda: Pooled(relu=False), seed)) for seed in range(8))
-    )
-    assert lowest < 0 if row.signed else lowest == 0
+    name = own_net(row)
+    lowest = []
+    for seed in range(8):
+        if name == "pooled":
+            model = seeded(lambda: Pooled(relu=row.needs in (Needs.RELU, Needs.RULES)), seed)
+            images, layer = image(seed=seed), "features"
+        else:
+            _, images, layer = asked(name)
+            model = seeded(NETS[name][0], seed)
+        lowest.append(float(sightline.maps(model, images, 1, layer=layer, method=row).min()))
+    assert min(lowest) < 0 if row.signed else min(lowest) >= 0
 
 
 @every_row_and_net
@@ -120,43 +125,93 @@ def test_discriminative_is_true(row: Method, name: str) -> None:
     model, images, layer = asked(name, 1)
     found = sightline.maps(model, images, [[0, 1, 2, 3]], layer=layer, method=row)[0]
     changes = [float((found[k] - found[0]).abs().max() / found.abs().max()) for k in range(1, 4)]
-    assert min(changes) > 1e-3 if row.discriminative else max(changes) == 0
+    assert max(changes) > 1e-3 if row.discriminative else max(changes) == 0
 
 
 @every_row
-@pytest.mark.parametrize("net", [Deep, Trained])
-def test_linear_head_is_true(row: Method, net: type[nn.Module]) -> None:
-    """A row that needs a linear head refuses any other, naming what isn't linear; other rows don't."""
-    model = seeded(net)
-    layer, culprit = ("features", "Tanh") if net is Deep else ("conv", "Relu")
-    if row.linear_head:
-        with pytest.raises(MethodError, match=f"{row.name}.*{culprit}"):
-            sightline.maps(model, image(), 0, layer=layer, method=row)
+def test_layered_is_true(row: Method) -> None:
+    """Only a row that says so asks about a layer: others answer the same at any, and without one."""
+    name = "residual" if defined(row, "residual") else own_net(row)
+    model, images, layer = asked(name, 1)
+    other = {"residual": "early", "pooled": "conv"}.get(name)
+    found = sightline.maps(model, images, 1, layer=layer, method=row)
+    if row.needs is Needs.LINEAR_HEAD:
+        return  # which only the last layer has
+    if row.layered:
+        elsewhere = sightline.maps(model, images, 1, layer=other, method=row)
+        assert found.shape != elsewhere.shape or not torch.equal(found, elsewhere)
     else:
-        assert sightline.maps(model, image(), 0, layer=layer, method=row).abs().max() > 0
+        assert torch.equal(found, sightline.maps(model, images, 1, layer="no such layer", method=row))
 
 
 @every_row
-@pytest.mark.parametrize("targets", [[[1]], [[0, 1, 2, 3]]])
-def test_backwards_is_true(row: Method, targets: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One forward pass, and the passes back that the row states, however many targets share them."""
-    backwards, forwards, differentiate = [0], [0], torch.autograd.grad
+def test_seeded_is_true(row: Method) -> None:
+    model, images, layer = asked("residual" if defined(row, "residual") else own_net(row), 1)
+    found = [sightline.maps(model, images, 1, layer=layer, method=row, seed=seed) for seed in (0, 0, 1)]
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2]) == (not row.seeded)
+
+
+REFUSERS: dict[Needs, tuple[str, str]] = {
+    Needs.LINEAR_HEAD: ("trained", "Relu"),
+    Needs.RELU: ("vit", "Gelu"),
+    Needs.RULES: ("vit", "layer_norm|attention"),
+    Needs.BIASES: ("vit", "piecewise linear"),
+    Needs.ATTENTION: ("resnet18", "attention"),
+}
+
+
+@every_row
+def test_needs_is_true(row: Method) -> None:
+    """A row that needs something of a model refuses one without, naming what is in the way; other rows don't."""
+    name, culprit = REFUSERS.get(row.needs, ("trained", ""))
+    model, images, layer = asked(name)
+    layer = "conv" if name == "trained" else layer
+    if row.needs in REFUSERS:
+        with pytest.raises(MethodError, match=f"(?i){culprit}"):
+            sightline.maps(model, images, 0, layer=layer, method=row)
+    else:
+        assert sightline.maps(model, images, 0, layer=layer, method=row).abs().max() > 0
+
+
+@every_row
+def test_cost_is_true(row: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formulas in the row give what is counted, and what is counted is what the model sees."""
+    name = "residual" if defined(row, "residual") else own_net(row)
+    model, images, layer = asked(name, 1)
+    backwards, seen, differentiate = [0], [0], torch.autograd.grad
 
     def counted(*args: Any, **named: Any) -> Any:
         backwards[0] += 1
         return differentiate(*args, **named)
 
     monkeypatch.setattr(torch.autograd, "grad", counted)
-    model = seeded(Pooled)
-    model.register_forward_pre_hook(lambda *_: forwards.__setitem__(0, forwards[0] + 1))
-    sightline.maps(model, image(1), targets, layer="features", method=row)
-    assert (forwards, backwards) == ([1], [row.backwards])
+    handle = model.register_forward_pre_hook(lambda _, given: seen.__setitem__(0, seen[0] + len(given[0])))
+    try:
+        asking = question(1, sightline.Labels(()), 1)
+        (found,) = ask(model, images, asking, [find(model, layer)], [row]).found
+    finally:
+        handle.remove()
+    channels, positions = (9, 8 * 6) if name == "residual" else (6, 9 * 7)
+    sizes = {"channels": channels, "positions": positions, "layers": 2}
+    stated = [evaluated(text, row, **sizes) for text in (row.forwards, row.backwards, row.heads)]
+    passes = [found.passes.forwards, found.passes.backwards, found.passes.heads]
+    if "cells" in row.choices:
+        assert passes <= stated
+    else:
+        assert passes == stated
+    if not passes[2]:
+        assert seen[0] == passes[0]
+        assert backwards[0] == passes[1] or row.needs is Needs.RULES
 
 
 @every_row
 def test_kind_is_true(row: Method) -> None:
     activations, gradients = image(dtype=torch.float64), image(seed=1, dtype=torch.float64)
-    if row.kind is Kind.GRADIENT:
+    if row.kind is Kind.ASKING:
+        with pytest.raises(TypeError, match="asks the model"):
+            row.maps(activations, gradients)
+    elif row.kind is Kind.GRADIENT:
         with pytest.raises(TypeError, match=row.name):
             row.maps(activations, None)
         assert not torch.equal(row.maps(activations, gradients), row.maps(activations, -gradients))
@@ -222,7 +277,7 @@ def stumble(*_: Any) -> Any:
 
 def half_trained(name: str) -> tuple[nn.Module, Tensor, str]:
     """A net in a state of its own: some modules training, some frozen, some with gradients, hooks of its user's."""
-    build, layer, size = STATES[name]
+    build, layer, size = NETS[name]
     model = roughened(seeded(build))
     for i, module in enumerate(model.modules()):
         module.training = i % 3 != 1
@@ -234,11 +289,10 @@ def half_trained(name: str) -> tuple[nn.Module, Tensor, str]:
 
 
 @pytest.mark.parametrize("how", ["returns", "target raises", "model raises", "rule raises", "layer is missing"])
-@pytest.mark.parametrize(("row", "name"), [
-    pytest.param(row, name, id=f"{row.name}-{name}")
-    for row in sightline.METHODS for name in STATES if name in ("pooled", "trained") or row.name == "grad-cam"
-])  # fmt: skip
+@rows_on("residual", "trained", "vit")
 def test_the_model_is_left_as_found(row: Method, name: str, how: str) -> None:
+    if how == "layer is missing" and not row.layered:
+        return
     model, images, layer = half_trained(name)
     target: Any = [1, 2]
     if how == "target raises":
@@ -247,7 +301,7 @@ def test_the_model_is_left_as_found(row: Method, name: str, how: str) -> None:
         *_, last = model.modules()
         last.register_forward_hook(stumble)
     elif how == "rule raises":
-        row = replace(row, rule=stumble, linear_head=False)
+        row = replace(row, rule=stumble, options={}, needs=Needs.NOTHING)
     elif how == "layer is missing":
         layer = "nowhere"
     before = state_of(model, images)

@@ -1,31 +1,49 @@
 """Ask a module about an image: target, engine and method joined into raw maps. Bare tensors in, bare tensors out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, overload
 
-import torch
 from torch import Tensor, nn
 
 from sightline import engine
+from sightline.asking import Asking, Passes, Progress, Session
 from sightline.errors import LayerError, MethodError, ModelError
 from sightline.layers import Choice, Layer, LayerLike, choose, find
 from sightline.methods import method as method_of
 from sightline.targets import Asked, Labels, Question, TargetLike, logits, question
-from sightline.types import Kind, Method
+from sightline.types import Kind, Method, Needs
 
 Layers = LayerLike | Sequence[LayerLike] | None
 
 
+Watch = Callable[[Method], Progress | None]
+"""Given each method that asks the model itself before it begins: what to tell how far it is, or None."""
+
+
+def unwatched(method: Method) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One method's maps (N, K, h, w), at a layer or, where it asks about none, at None; what they cost each image."""
+
+    layer: Layer | None
+    method: Method
+    maps: Tensor
+    passes: Passes
+
+
 @dataclass(frozen=True)
 class Result:
-    """One pass: the output, scores (N, K), their questions (N rows of K), and maps[layer][method] (N, K, h, w)."""
+    """The output, scores (N, K), their questions (N rows of K), and what was found."""
 
     output: Any
     scores: Tensor
     asked: list[list[Asked]]
-    maps: list[list[Tensor]]
+    found: list[Found]
 
 
 def chosen_layer(module: nn.Module, image: Tensor) -> Choice:
@@ -41,79 +59,53 @@ def chosen_layer(module: nn.Module, image: Tensor) -> Choice:
 
 
 def ask(
-    module: nn.Module, image: Tensor, asking: Question, layers: Sequence[Layer], methods: Sequence[Method]
+    module: nn.Module,
+    image: Tensor,
+    asking: Question,
+    layers: Sequence[Layer],
+    methods: Sequence[Method],
+    *,
+    seed: int = 0,
+    progress: Watch = unwatched,
+    refused: list[MethodError] | None = None,
 ) -> Result:
-    """Answer one question at several layers by several methods: one forward pass, and one pass back per target.
+    """Answer one question at several layers by several methods, layers first, then methods.
 
-    Raises what the engine and the target raise; ModelError where scores aren't finite, MethodError
-    where a method isn't defined on the model's head.
+    Methods that read activations and gradients share one forward pass, and one pass back per target.
+    Methods that ask about no layer answer once. Raises what the engine and the target raise;
+    ModelError where scores aren't finite, MethodError where a method isn't defined on the model: where
+    a list `refused` is given, such methods are left out and their errors put there.
     """
-    with engine.asked(engine.bare(module), image, layers) as answer:
-        scores = asking.scores(answer.output)
-        if not scores.isfinite().all():
-            raise ModelError(_not_finite(module, image, scores))
-        asked = asking.asked(answer.output, scores.detach())
-        columns = asking.columns(answer.output)
-        source = scores if columns is None else logits(answer.output)
-        _check_heads(answer, scores if asking.target else logits(answer.output), layers, methods)
-        grids = [layout.grid for layout in answer.layouts]
-        planes = [_plane(each, grid)[:, None] for each, grid in zip(answer.activations, grids, strict=True)]
-        parts: list[list[list[Tensor]]] = [[[] for _ in methods] for _ in layers]
-        asked_by = [(at, by, methods[by]) for at in range(len(layers)) for by in range(len(methods))]
-        with torch.autocast(image.device.type, enabled=False):  # the caller's, if any, is the model's alone
-            if any(method.kind is Kind.GRADIENT for method in methods):
-                for gradients in answer.gradients(source, columns):
-                    for at, by, method in asked_by:
-                        if method.kind is Kind.GRADIENT:
-                            gradient = _plane(gradients[at], grids[at])
-                            if method.linear_head:
-                                _check_even(gradient, layers[at], method)
-                            parts[at][by].append(method.maps(planes[at], gradient))
-            for at, by, method in asked_by:
-                if method.kind is Kind.ACTIVATION:
-                    parts[at][by].append(method.maps(planes[at], None).expand(-1, scores.shape[1], -1, -1))
-        maps = [
-            [torch.cat(chunks, 1).detach().reshape(*scores.shape, *grid) for chunks in row]
-            for row, grid in zip(parts, grids, strict=True)
-        ]
-        return Result(answer.output, scores.detach(), asked, maps)
-
-
-def _check_heads(answer: engine.Answer, scores: Tensor, layers: Sequence[Layer], methods: Sequence[Method]) -> None:
-    """Refuse methods that are defined on a linear head only, where it isn't."""
-    for method in (method for method in methods if method.linear_head):
-        for at, layer in enumerate(layers):
-            if step := answer.nonlinear_step(scores, at):
-                raise MethodError(
-                    f"{method.name} needs a linear head after layer {layer.name!r}, and there is {step} on the way "
-                    "to the score; use grad-cam, which needs none"
-                )
-
-
-def _check_even(gradient: Tensor, layer: Layer, method: Method) -> None:
-    """Refuse methods that are defined on average pooling only, where the gradient differs between positions."""
-    spread = gradient.amax((-2, -1)) - gradient.amin((-2, -1))
-    if (spread > 1e-4 * gradient.abs().amax((-2, -1))).any():
-        raise MethodError(
-            f"{method.name} needs global average pooling after layer {layer.name!r}, and the score weights its "
-            "positions differently; use grad-cam, which needs none"
-        )
-
-
-def _plane(values: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Values (..., *grid) as (..., h, w), in which rules see the positions of a line or a volume as one row."""
-    return values if len(grid) == 2 else values.flatten(-len(grid)).unsqueeze(-2)
-
-
-def _not_finite(module: nn.Module, image: Tensor, scores: Tensor) -> str:
-    bad = [i for i in range(len(scores)) if not scores[i].isfinite().all()]
-    if not image.isfinite().all():
-        cause = "the image holds NaN or infinity"
-    elif not all(p.isfinite().all() for p in module.parameters()):
-        cause = "the model's weights hold NaN or infinity"
-    else:
-        cause = "the numbers overflow inside the model; try a wider dtype"
-    return f"the scores of image {', '.join(map(str, bad[:8]))} aren't finite: {cause}"
+    module = engine.bare(module)
+    session = Session(module, image, asking, seed)
+    found: dict[tuple[int, int], Found] = {}
+    with engine.borrowed(module):
+        shared = [
+            by for by, method in enumerate(methods)
+            if method.kind is not Kind.ASKING and (refused is None or method.needs is not Needs.LINEAR_HEAD)
+        ]  # fmt: skip
+        if shared:
+            one = Asking(session, None)
+            maps = one.tensors(layers, [methods[by] for by in shared])
+            for at, row in enumerate(maps):
+                for by, each in zip(shared, row, strict=True):
+                    back = int(methods[by].kind is Kind.GRADIENT)
+                    found[at, by] = Found(layers[at], methods[by], each, Passes(1, back))
+        for by, method in enumerate(methods):
+            if by in shared:
+                continue
+            session.progress = progress(method)
+            for at, layer in enumerate(layers if method.layered else [None]):
+                one = Asking(session, layer)
+                try:
+                    found[at, by] = Found(layer, method, one.answer(method), one.passes)
+                except MethodError as error:
+                    if refused is None:
+                        raise
+                    refused.append(error)
+                    break
+        scores = Asking(session, None).scores
+    return Result(session.output, scores, session.asked, [found[key] for key in sorted(found)])
 
 
 def _checked(image: Any) -> Tensor:
@@ -150,6 +142,7 @@ def maps(
     *,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> Tensor: ...
 @overload
 def maps(
@@ -159,6 +152,7 @@ def maps(
     *,
     layer: list[Any],
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> list[Tensor]: ...
 def maps(
     module: nn.Module,
@@ -167,21 +161,24 @@ def maps(
     *,
     layer: Any = None,
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> Tensor | list[Tensor]:
-    """Bare tensors in, bare tensors out: the raw maps (N, h, w) of images (N, C, H, W) at the layer's resolution.
+    """Bare tensors in, bare tensors out: the raw maps (N, h, w) of images (N, C, H, W), at the method's resolution.
 
     `target` is a class index for every image, a list of N (one each), a list of N lists (several
     each: maps are (N, K, h, w)), a tensor of indices, a callable on the output, or None for the
     predicted class. `layer` is a module, a dotted name, either with the number of a call, a list of
-    those (a list of maps comes back), or None to have the last feature map with space chosen.
+    those (a list of maps comes back), or None to have the last feature map with space chosen; methods
+    that ask about no layer leave it aside, and give one map. `method` is a name, with options where
+    wanted (`rise:masks=4000`), or a Method; `seed` fixes what methods that draw numbers draw.
     Raises LayerError, TargetError, MethodError and ModelError.
     """
     image, rule = _checked(image), method_of(method)
     asking = question(target, Labels(()), len(image))
-    layers, _ = found_layers(module, image, layer)
-    result = ask(module, image, asking, layers, [rule])
+    layers = found_layers(module, image, layer)[0] if rule.layered else []
+    result = ask(module, image, asking, layers, [rule], seed=seed)
     wide = asking.several or result.scores.shape[1] != 1
-    found = [row[0] if wide else row[0][:, 0] for row in result.maps]
+    found = [one.maps if wide else one.maps[:, 0] for one in result.found]
     return found if is_list(layer) else found[0]
 
 

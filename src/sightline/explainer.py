@@ -8,19 +8,22 @@ from importlib.metadata import version
 from typing import Any, overload
 
 import torch
+from PIL.Image import Image
 
-from sightline.ask import Layers, Result, ask, chosen_layer, found_layers, is_list
+from sightline.ask import Layers, Result, Watch, ask, chosen_layer, found_layers, is_list, unwatched
 from sightline.errors import LayerError, MethodError, ModelError
 from sightline.explanation import Explanation, Prediction
 from sightline.images import PictureLike, read_picture
-from sightline.layers import LayerLike
+from sightline.layers import Layer, LayerLike
 from sightline.methods import method as method_of
 from sightline.model import Model
-from sightline.targets import Asked, Question, TargetLike, logits, probabilities, question, top_indices
+from sightline.targets import Asked, TargetLike, logits, probabilities, question, top_indices
 from sightline.types import Method
 
 PREDICTIONS = 5
 AS_ASKED = "as asked"
+NO_LAYER = "image"
+NO_LAYER_WHY = "the method asks about no layer"
 
 
 @overload
@@ -31,6 +34,7 @@ def explain(
     *,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> Explanation: ...
 @overload
 def explain(
@@ -40,6 +44,7 @@ def explain(
     *,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> list[Explanation]: ...
 def explain(
     model: Model,
@@ -48,19 +53,22 @@ def explain(
     *,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
+    seed: int = 0,
 ) -> Explanation | list[Explanation]:
     """Explain a picture, or each of a list of pictures.
 
     For one picture a list of targets means several of them; for a list of pictures it means one for
     each, and a list of lists several for each. Names are looked up in the model's labels; `not:NAME`
     asks what speaks against a class, `NAME-vs:NAME` why one and not the other, `top:5` for the best five.
+    `method` is a name, with options where wanted (`rise:masks=4000`); `seed` fixes what methods that
+    draw numbers draw.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.
     """
     if is_list(layer):
         raise LayerError("explain takes one layer; for several in one pass use sightline.compare(..., layers=[...])")
     if isinstance(picture, list):
-        return [row[0] for row in explained(model, picture, target, layers=layer, methods=[method])]
-    return compare(model, picture, target, layers=layer, methods=[method])[0]
+        return [row[0] for row in explained(model, picture, target, layers=layer, methods=[method], seed=seed)]
+    return compare(model, picture, target, layers=layer, methods=[method], seed=seed)[0]
 
 
 def compare(
@@ -70,9 +78,20 @@ def compare(
     *,
     layers: Layers = None,
     methods: Sequence[str | Method] = ("grad-cam",),
+    seed: int = 0,
+    progress: Watch = unwatched,
+    refused: list[MethodError] | None = None,
 ) -> list[Explanation]:
-    """One picture's question at several layers by several methods, from one pass; layers first, then methods."""
-    return explained(model, [picture], of_one(target), layers=layers, methods=methods)[0]
+    """One picture's question at several layers by several methods; layers first, then methods.
+
+    Methods that read activations and gradients share one pass; those that ask about no layer answer
+    once. `progress` is given each method that asks the model itself and returns what to tell how far
+    it is, or None. Where a list is given as `refused`, methods that aren't defined on the model are
+    left out and their errors put there; else the first is raised.
+    """
+    return explained(
+        model, [picture], of_one(target), layers=layers, methods=methods, seed=seed, progress=progress, refused=refused
+    )[0]
 
 
 def of_one(target: TargetLike) -> TargetLike:
@@ -90,6 +109,9 @@ def explained(
     layers: Layers = None,
     methods: Sequence[str | Method] = ("grad-cam",),
     batch_size: int = 16,
+    seed: int = 0,
+    progress: Watch = unwatched,
+    refused: list[MethodError] | None = None,
 ) -> list[list[Explanation]]:
     """For each picture its explanations, layers first, then methods; pictures go through the model in batches.
 
@@ -103,53 +125,58 @@ def explained(
     rules = [method_of(method) for method in methods]
     if not rules:
         raise MethodError("no method was given; name at least one")
-    asking = question(target, model.labels, len(pictures))
+    asking = replace(question(target, model.labels, len(pictures)), multi_label=model.multi_label)
     rows: list[list[Explanation]] = []
     for start in range(0, len(pictures), batch_size):
         part = slice(start, start + batch_size)
-        rows += _batch(model, pictures[part], asking.part(part), layers, rules)
+        read = [read_picture(picture) for picture in pictures[part]]
+        image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
+        found, why = _layers_of(model, image, layers) if any(rule.layered for rule in rules) else ([], "")
+        result = ask(
+            model.module, image, asking.part(part), found, rules, seed=seed, progress=progress, refused=refused
+        )
+        rows += _explanations(model, pictures[part], read, result, why, seed)
     return rows
 
 
-def _batch(
-    model: Model, pictures: Sequence[PictureLike], asking: Question, layers: Layers, rules: Sequence[Method]
+def _explanations(
+    model: Model, sources: Sequence[PictureLike], pictures: Sequence[Image], result: Result, why: str, seed: int
 ) -> list[list[Explanation]]:
-    read = [read_picture(picture) for picture in pictures]
-    image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
-    named, why = (layers, AS_ASKED) if layers is not None else _layer_of(model, image)
-    found, _ = found_layers(model.module, image, named)
-    result = ask(model.module, image, asking, found, rules)
     shares = _shares(model, result)
     if shares is not None and model.labels and len(model.labels) != shares.shape[1]:
         raise ModelError(f"{model.name} has {shares.shape[1]} classes and {len(model.labels)} labels; give it its own")
-    rows = []
-    for n, (source, picture) in enumerate(zip(pictures, read, strict=True)):
-        whole = Explanation(
-            picture=picture,
-            framing=model.preprocess.framing(picture.size),
-            maps=result.maps[0][0][n],
-            asked=tuple(result.asked[n]),
-            scores=tuple(result.scores[n].tolist()),
-            probabilities=_of_asked(shares, result.asked[n], n),
-            predictions=_predictions(model, shares, n),
-            model=model.name,
-            source=model.source,
-            weights_hash=model.weights_hash,
-            layer=found[0].name,
-            layer_why=why,
-            method=rules[0].name,
-            signed=rules[0].signed,
-            path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
-            versions=_versions(),
-        )
-        rows.append(
-            [
-                replace(whole, maps=maps[n].float().cpu(), layer=str(layer), method=rule.name, signed=rule.signed)
-                for layer, by_rule in zip(found, result.maps, strict=True)
-                for rule, maps in zip(rules, by_rule, strict=True)
-            ]
-        )
-    return rows
+    return [
+        [
+            Explanation(
+                picture=picture,
+                framing=model.preprocess.framing(picture.size),
+                maps=found.maps[n].float().cpu(),
+                asked=tuple(result.asked[n]),
+                scores=tuple(result.scores[n].tolist()),
+                probabilities=_of_asked(shares, result.asked[n], n),
+                predictions=_predictions(model, shares, n),
+                model=model.name,
+                source=model.source,
+                weights_hash=model.weights_hash,
+                layer=NO_LAYER if found.layer is None else str(found.layer),
+                layer_why=NO_LAYER_WHY if found.layer is None else why,
+                method=found.method.name,
+                options=found.method.choices,
+                signed=found.method.signed,
+                seed=seed,
+                passes=str(found.passes),
+                path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
+                versions=_versions(),
+            )
+            for found in result.found
+        ]
+        for n, (source, picture) in enumerate(zip(sources, pictures, strict=True))
+    ]
+
+
+def _layers_of(model: Model, image: torch.Tensor, layers: Layers) -> tuple[list[Layer], str]:
+    named, why = (layers, AS_ASKED) if layers is not None else _layer_of(model, image)
+    return found_layers(model.module, image, named)[0], why
 
 
 def _layer_of(model: Model, image: torch.Tensor) -> tuple[LayerLike, str]:

@@ -34,7 +34,7 @@ class Explanation:
 
     `maps` (K, h, w) are raw, at the layer's resolution; `scores` (K,) are what the maps explain,
     `probabilities` the classes' (None where a target is about no class). `layer_why` says why a
-    layer was chosen where none was named.
+    layer was chosen where none was named; `passes` what one target cost.
     """
 
     picture: Image.Image = field(repr=False)
@@ -50,7 +50,10 @@ class Explanation:
     layer: str
     layer_why: str
     method: str
+    options: dict[str, Any]
     signed: bool
+    seed: int
+    passes: str
     path: str | None = None
     versions: dict[str, str] = field(default_factory=dict, repr=False)
 
@@ -129,8 +132,10 @@ class Explanation:
 
     @property
     def how(self) -> str:
-        """Method, layer and model in words."""
-        return f"{self.method} at {self.layer}, {self.model}"
+        """Method, layer (where the method asks about one) and model in words."""
+        return (
+            f"{self.method} at {self.layer}, {self.model}" if self.layer != "image" else f"{self.method}, {self.model}"
+        )
 
     def figure(self, *, boxed: bool = False) -> Image.Image:
         """The overlay with caption and colour bar, or a contact sheet where several targets were asked."""
@@ -161,6 +166,9 @@ class Explanation:
             "layer": self.layer,
             "layer_why": self.layer_why,
             "method": self.method,
+            "options": self.options,
+            "seed": self.seed,
+            "passes": self.passes,
             "peak": _listed(regions.peak(heat)),
             "box": _listed(regions.box(heat)),
             "framing": asdict(self.framing),
@@ -215,8 +223,8 @@ class Explanation:
 
 
 _PLAIN = (
-    "scores", "probabilities", "model", "source", "weights_hash", "layer", "layer_why", "method", "signed", "path",
-    "versions",
+    "scores", "probabilities", "model", "source", "weights_hash", "layer", "layer_why", "method", "options", "signed",
+    "seed", "passes", "path", "versions",
 )  # fmt: skip
 
 

@@ -217,3 +217,18 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
     raise NoSpace(
         f"no layer of this model has both space and a way to the score for an image of {tuple(space)}; name a layer"
     )
+
+
+def stages(calls: Sequence[Call], space: Sequence[int], last: Layer) -> list[Layer]:
+    """The last feature map of each resolution up to the layer `last`, early ones first; `last` is the last of them."""
+    found: dict[tuple[int, ...], Layer] = {}
+    for call in calls:
+        grid = layout(call.shape, space, strict=True)
+        if call.layer.module is last.module:
+            if grid is not None:
+                found.pop(grid.grid, None)
+            break
+        if call.feature and grid is not None:
+            found.pop(grid.grid, None)
+            found[grid.grid] = call.layer
+    return [*found.values(), last]

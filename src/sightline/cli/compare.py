@@ -1,6 +1,7 @@
 """sightline compare: one picture, several methods or layers, on one sheet."""
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,20 +11,22 @@ from rich.markup import escape
 
 from sightline.cli import options
 from sightline.cli.explain import sample
+from sightline.cli.progress import watching
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from sightline.explanation import Explanation
-    from sightline.model import Model
-    from sightline.types import Method
+
+
+DEFAULT = "grad-cam,layer-cam,guided-grad-cam,integrated-gradients,c-mwp,occlusion"
 
 
 def command(
     picture: Annotated[str | None, typer.Argument(help="A picture. None: a sample.")] = None,
     methods: Annotated[
         str, typer.Option(help="Names from `sightline methods`, separated by commas, or `all`.")
-    ] = "all",
+    ] = DEFAULT,
     layers: Annotated[
         str | None, typer.Option(help="Dotted names, separated by commas; by default one is chosen.")
     ] = None,
@@ -38,16 +41,25 @@ def command(
     std: options.Std = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
+    seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Draw several methods, layers and targets of one picture on one sheet, from one pass through the model."""
+    """Draw several methods, layers and targets of one picture on one sheet, each with its cost."""
+    from sightline.errors import MethodError
+    from sightline.explainer import compare
     from sightline.methods import METHODS, method
 
-    rows = METHODS if methods == "all" else tuple(method(name.strip()) for name in methods.split(","))
+    names = re.split(r",(?![^(]*\))", methods)  # a comma inside brackets belongs to an option
+    rows = METHODS if methods == "all" else tuple(method(name.strip()) for name in names)
     source = picture or str(sample())
     loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
     named: Any = None if layers is None else [name.strip() for name in layers.split(",")]
-    whys, left_out = _answers(loaded, source, target, named, rows)
+    asked: Any = None if not target else target[0] if len(target) == 1 else target
+    refused: list[MethodError] = []
+    with watching(Console(stderr=True)) as (_, watch):
+        whys = compare(loaded, source, asked, layers=named, methods=rows, seed=seed, progress=watch, refused=refused)
+    if not whys:
+        raise refused[0]
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"{Path(source).stem}-compare.png"
     _sheet(whys, loaded.name).save(file, compress_level=1)
@@ -55,44 +67,27 @@ def command(
         print(json.dumps([one.facts() | {"files": [str(file)]} for why in whys for one in why], indent=2))
         return
     console = Console(soft_wrap=True, highlight=False)
-    names = ", ".join(dict.fromkeys(why.method for why in whys))
-    console.print(f"wrote {escape(str(file))}: {len(whys) * len(whys[0])} maps by {names}")
-    for line in left_out:
-        console.print(f"[yellow]left out:[/] {escape(line)}")
+    drawn = ", ".join(dict.fromkeys(why.method for why in whys))
+    console.print(f"wrote {escape(str(file))}: {len(whys) * len(whys[0])} maps by {drawn}")
+    for error in refused:
+        console.print(f"[yellow]left out:[/] {escape(str(error))}")
     if loaded.note:
         console.print(f"[yellow]note:[/] {escape(loaded.note)}")
 
 
-def _answers(
-    model: "Model", source: str, target: list[str] | None, layers: Any, rows: tuple["Method", ...]
-) -> tuple[list["Explanation"], list[str]]:
-    """Explanations by the methods that are defined on this model, and the others' refusals."""
-    from sightline.errors import MethodError
-    from sightline.explainer import compare
-
-    asked: Any = None if not target else target[0] if len(target) == 1 else target
-    left_out: list[str] = []
-    while True:
-        try:
-            return compare(model, source, asked, layers=layers, methods=rows), left_out
-        except MethodError as error:
-            rest = tuple(row for row in rows if not row.linear_head)
-            if not rest or len(rest) == len(rows):
-                raise
-            left_out.append(str(error))
-            rows = rest
-
-
 def _sheet(whys: list["Explanation"], model: str) -> "Image":
     """One row of maps per target, or several rows where there is one target and more than four maps."""
+    from sightline.explainer import NO_LAYER
     from sightline.render import EVIDENCE, SIGNED, Tile, sheet
 
+    several = len({why.layer for why in whys} - {NO_LAYER}) > 1
     tiles = []
     for target in range(len(whys[0])):
         for why in whys:
             one = why[target]
             sign = " (red for, blue against)" if one.signed else ""
-            tiles.append(Tile(one.overlay(), one.method + sign, f"{one.title}, {one.layer}"))
+            where = f", {one.layer}" if several else ""
+            tiles.append(Tile(one.overlay(), one.method + sign, f"{one.title}{where}: {one.passes}"))
     columns = len(whys) if len(whys) <= 4 or len(whys[0]) > 1 else None
     bar = SIGNED if all(why.signed for why in whys) else EVIDENCE
     return sheet(tiles, columns=columns, title=f"{model}: {', '.join(one.name for one in whys[0])}", bar=bar)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from sightline.cli import options
+from sightline.cli.progress import watching
 from sightline.errors import ModelError, PictureError
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def command(
     ] = None,
     model: options.ModelName = None,
     target: options.Targets = None,
-    method: Annotated[str, typer.Option(help="A name from `sightline methods`.")] = "grad-cam",
+    method: Annotated[
+        str, typer.Option(help="A name from `sightline methods`, with options where wanted: rise:masks=4000.")
+    ] = "grad-cam",
     layer: Annotated[str | None, typer.Option(help="A dotted name; by default one is chosen, and said.")] = None,
     out: options.Out = Path("sightline-out"),
     boxed: Annotated[
@@ -48,6 +50,7 @@ def command(
     std: options.Std = None,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
+    seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
     """Explain why a model gave a class to pictures: overlay, raw map, peak and box."""
@@ -68,7 +71,7 @@ def command(
     taken: set[str] = set()
     small: list[Explanation] = []
     if loaded is not None:
-        for why in _explained(loaded, paths, target, layer, method, failed, console):
+        for why in _explained(loaded, paths, target, layer, method, seed, failed, console):
             rows += _written(why, out, boxed, plain, taken)
             small += [_thumbnail(one) for one in why] if contact else []
     if small:
@@ -93,28 +96,32 @@ def sample() -> Path:
 
 
 def _explained(
-    model: "Model", paths: list[Path], target: list[str] | None, layer: str | None, method: str, failed: list[str],
-    console: Console,
+    model: "Model", paths: list[Path], target: list[str] | None, layer: str | None, method: str, seed: int,
+    failed: list[str], console: Console,
 ) -> Iterator["Explanation"]:  # fmt: skip
     """Explanations of what can be read; what can't is added to `failed`."""
     from sightline.explainer import explained
     from sightline.images import read_picture
 
     starts = range(0, len(paths), BATCH)
-    for start in track(starts, "explaining", console=console, transient=True, disable=len(starts) < 2):
-        read: list[tuple[Path, Any]] = []
-        for path in paths[start : start + BATCH]:
-            try:
-                picture = read_picture(path)
-                model.preprocess.framing(picture.size)
-                read.append((path, picture))
-            except PictureError as error:
-                failed.append(str(error))
-        if read:
-            asked: Any = None if not target else target[0] if len(target) == 1 else [target] * len(read)
-            found = explained(model, [picture for _, picture in read], asked, layers=layer, methods=[method])
-            for (path, _), (why,) in zip(read, found, strict=True):
-                yield replace(why, path=str(path))
+    with watching(console) as (bars, watch):
+        if len(starts) > 1:
+            bars.start()
+        for start in bars.track(starts, description="explaining"):
+            read: list[tuple[Path, Any]] = []
+            for path in paths[start : start + BATCH]:
+                try:
+                    picture = read_picture(path)
+                    model.preprocess.framing(picture.size)
+                    read.append((path, picture))
+                except PictureError as error:
+                    failed.append(str(error))
+            if read:
+                asked: Any = None if not target else target[0] if len(target) == 1 else [target] * len(read)
+                pictures = [picture for _, picture in read]
+                found = explained(model, pictures, asked, layers=layer, methods=[method], seed=seed, progress=watch)
+                for (path, _), (why,) in zip(read, found, strict=True):
+                    yield replace(why, path=str(path))
 
 
 def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set[str]) -> list[dict[str, Any]]:
@@ -192,7 +199,7 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
     first = rows[0]
     console.print(
         f"[dim]{first['method']} at layer {escape(first['layer'])} of {escape(model.name)} "
-        f"({model.source}): {escape(first['layer_why'])}[/]",
+        f"({model.source}): {escape(first['layer_why'])}; {first['passes']}[/]",
         highlight=False,
     )
     if is_sample:

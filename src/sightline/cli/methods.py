@@ -20,7 +20,10 @@ def command(as_json: options.Json = False) -> None:
             "kind": row.kind.value,
             "signed": row.signed,
             "discriminative": row.discriminative,
-            "linear_head": row.linear_head,
+            "layered": row.layered,
+            "seeded": row.seeded,
+            "needs": row.needs.value,
+            "options": row.choices,
             "cost": row.cost,
         }
         for row in METHODS
@@ -29,10 +32,13 @@ def command(as_json: options.Json = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "idea", "signed", "class", "cost", "paper"):
+    for name in ("name", "idea", "signed", "class", "cost", "needs", "paper"):
         table.add_column(name)
     for row in METHODS:
         table.add_row(
-            row.name, row.idea, "signed" if row.signed else "", "" if row.discriminative else "any", row.cost, row.paper
-        )
-    Console().print(table, highlight=False)
+            row.name, row.idea, "signed" if row.signed else "", "" if row.discriminative else "any", row.cost,
+            row.needs.value, row.paper,
+        )  # fmt: skip
+    console = Console()
+    console.print(table, highlight=False)
+    console.print("[dim]Options go behind the name: rise:masks=4000. --json lists them.[/]", highlight=False)

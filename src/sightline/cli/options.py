@@ -36,6 +36,7 @@ Targets = Annotated[
         "top:5. May be repeated. Default: the predicted class.",
     ),
 ]  # fmt: skip
+Seed = Annotated[int, typer.Option(help="What methods that draw random numbers draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made if need be.")]
 

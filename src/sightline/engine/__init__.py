@@ -1,0 +1,18 @@
+"""The engine: runs a borrowed model and takes gradients in it. The only room with hooks and autograd.
+
+Whatever happens, a model is left as it was found.
+"""
+
+from sightline.engine.attention import attentions
+from sightline.engine.biases import bias_terms
+from sightline.engine.climb import climbed
+from sightline.engine.gradients import Answer, asked, slopes
+from sightline.engine.loan import bare, borrowed
+from sightline.engine.passes import answered
+from sightline.engine.replay import Head
+from sightline.engine.search import reach, trace
+
+__all__ = [
+    "Answer", "Head", "answered", "asked", "attentions", "bare", "bias_terms", "borrowed", "climbed", "reach",
+    "slopes", "trace",
+]  # fmt: skip

@@ -1,0 +1,30 @@
+"""Gradient descent on what an image is made of, for methods that look for the best mask."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sightline.engine.loan import borrowed
+from sightline.engine.passes import run
+
+
+def climbed(
+    model: nn.Module,
+    start: Tensor,
+    image_of: Callable[[Tensor], Tensor],
+    scores_of: Callable[[Any], Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    steps: Iterable[Any],
+    rate: float,
+) -> Tensor:
+    """Variables (N, ...) after a step of Adam for each of `steps` down loss(scores (N,), variables) (N,)."""
+    with borrowed(model), torch.inference_mode(False), torch.enable_grad():
+        variables = start.detach().clone().requires_grad_()
+        adam = torch.optim.Adam([variables], lr=rate)
+        for _ in steps:
+            scores = scores_of(run(model, image_of(variables), []))
+            (variables.grad,) = torch.autograd.grad(loss(scores, variables).sum(), [variables])
+            adam.step()
+        return variables.detach()

@@ -1,0 +1,70 @@
+"""Which layers a pass calls, and which of them the scores depend on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sightline.engine.loan import borrowed
+from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
+from sightline.layers import Call, Layer, Layout, is_feature
+
+
+def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
+    """Every module's last call that gave a floating-point tensor, in the order of completion, and the output.
+
+    A module that hands on a tensor unchanged isn't listed, except a container in the place of its last part.
+    """
+    found: list[Call] = []
+    counts: dict[nn.Module, int] = {}
+    last: tuple[Tensor | None, int] = (None, 0)  # an in-place module gives the same tensor in a new version
+
+    def listed(name: str) -> Hook:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal last
+            counts[module] = counts.get(module, 0) + 1
+            value = main_tensor(output)
+            if value is None:
+                return
+            call = Call(Layer(name, module), tuple(value.shape), is_feature(module), counts[module])
+            version = 0 if value.is_inference() else value._version
+            if value is not last[0] or version != last[1]:
+                found.append(call)
+            elif found[-1].layer.name.startswith(f"{name}."):
+                found[-1] = replace(call, feature=found[-1].feature)
+            last = (value, version)
+
+        return hook
+
+    hooks = [(module, listed(name)) for name, module in model.named_modules() if name]
+    with borrowed(model), torch.inference_mode(False), torch.no_grad():
+        output = run(model, plain(image), hooks)
+    return [call for call in found if call.times == counts[call.layer.module]], output
+
+
+def reach(
+    model: nn.Module, image: Tensor, read: Callable[[Any], Tensor], call: Call, layout: Layout
+) -> tuple[int, int]:
+    """How many of the scores `read(output)` (N, K, ...) depend on the first channel of a layer, and K.
+
+    Told whatever the weights: the channel is set to NaN, which no operation of a network swallows,
+    not even a weight of zero; the scores that turn NaN depend on it.
+    """
+    times = 0
+
+    def poison(module: nn.Module, inputs: Any, output: Any) -> Any:
+        nonlocal times
+        times += 1
+        value = main_tensor(output)
+        if value is None or times != call.times:
+            return None
+        spoilt = value.clone()
+        layout.to_grid(spoilt)[:, 0] = torch.nan
+        return replaced(output, value, spoilt)
+
+    with borrowed(model), torch.inference_mode(False), torch.no_grad():
+        scores = read(run(model, plain(image), [(call.layer.module, poison)]))
+    spoilt = scores[0].isnan().flatten(1).any(1) if scores.ndim > 2 else scores[0].isnan()
+    return int(spoilt.sum()), len(spoilt)
