@@ -7,14 +7,11 @@ aren't installed are left out by name. Maps are compared before anything is time
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
-import tempfile
-import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,16 +20,14 @@ from pathlib import Path
 
 import torch
 import torchvision
+from measuring import FLOOR, PIXELS, SAME, Bar, Table, in_floors, peak_bytes, picture, timed, wrong
 from rich.console import Console
-from rich.table import Table as RichTable
+from rivals import asking, relu_rules
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
 
 from sightline.ask import maps
 
-PIXELS = 224
-SAME = 1e-4  # of the map's maximum
-FLOOR, OURS = "forward", "sightline"
+OURS = "sightline"
 
 Call = Callable[[nn.Module, "Net", Tensor, Sequence[int]], object]
 
@@ -186,83 +181,6 @@ def with_a_map(model: nn.Module, net: Net, image: Tensor) -> int:
     return int(found.gt(0).nonzero()[0])
 
 
-def timed(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call in each round; the calls take turns and another one begins each round."""
-    names = list(calls)
-    for name in names:
-        calls[name]()
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            start = time.perf_counter()
-            calls[name]()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def in_floors(seconds: Mapping[str, list[float]]) -> dict[str, float]:
-    """The median over rounds of each call's time as a multiple of that round's floor."""
-    return {
-        name: statistics.median(t / f for t, f in zip(each, seconds[FLOOR], strict=True))
-        for name, each in seconds.items()
-    }
-
-
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most tensor bytes that a call holds at once over what it found: exact, from every allocation and release.
-
-    Resident memory would also count what the allocator kept of earlier calls. Scratch space inside
-    oneDNN and NumPy's arrays are not counted, for the floor as for the tools.
-    """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-        call()
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trace.json"
-        recorded.export_chrome_trace(str(file))
-        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    return max((e["args"]["Total Allocated"] for e in events if e["name"] == "[memory]"), default=0)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, the columns' names and rows of text."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def show(self, console: Console) -> None:
-        table = RichTable(title=self.title, title_justify="left")
-        for column in self.columns:
-            table.add_column(column)
-        for row in self.rows:
-            table.add_row(*row)
-        console.print(table)
-
-    def markdown(self) -> str:
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-@dataclass(frozen=True)
-class Bar:
-    """What may not be exceeded, and what was measured (name -> figure)."""
-
-    text: str
-    limit: float
-    measured: dict[str, float]
-
-    def sentence(self) -> str:
-        """The verdict, computed from the figures."""
-        if not self.measured:
-            return f"{self.text} at most {self.limit:.2f}: not measured in this run."
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.measured.items())
-        missed = [name for name, value in self.measured.items() if value > self.limit]
-        verdict = f"missed by {', '.join(missed)}" if missed else "met"
-        return f"{self.text} at most {self.limit:.2f}: {verdict} ({figures})."
-
-
 def one_class(nets: Sequence[Net], tools: Sequence[Tool], rounds: int) -> tuple[Table, dict[str, float]]:
     """A map of one class at batch 1; where a peer's map differs from Sightline's, its time says so."""
     rows, ours = [], {}
@@ -283,10 +201,6 @@ def one_class(nets: Sequence[Net], tools: Sequence[Tool], rounds: int) -> tuple[
         rows.append([net.name, net.layer, net.head, f"{statistics.median(seconds[FLOOR]) * 1e3:.0f} ms", *cells])
     columns = ["model", "layer", "head after it", "forward", *(tool.name for tool in tools[1:])]
     return Table("One class, batch 1, in forward passes", columns, rows), ours
-
-
-def wrong(off: float | None) -> str:
-    return f" (map off by {off:.0%})" if off is not None and off > SAME else ""
 
 
 def many_classes(net: Net, counts: Sequence[int], tools: Sequence[Tool], rounds: int) -> tuple[Table, dict[int, float]]:
@@ -318,10 +232,6 @@ def memory(nets: Sequence[Net], batch: int, tools: Sequence[Tool]) -> tuple[Tabl
         rows.append([net.name, *(f"{peaks[tool.name] / 1e6:.1f} MB" for tool in tools)])
     columns = ["model", *(tool.name for tool in tools)]
     return Table(f"Peak memory over the weights, one class, batch {batch}", columns, rows), ours
-
-
-def picture(batch: int) -> Tensor:
-    return torch.randn(batch, 3, PIXELS, PIXELS, generator=torch.Generator().manual_seed(1))
 
 
 def bars(single: dict[str, float], many: dict[int, float], extra: dict[str, float]) -> list[Bar]:
@@ -370,6 +280,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--rounds", type=int, default=15, help="rounds that the median is taken over")
     parser.add_argument("--threads", type=int, help="torch's threads; its own choice unless given")
+    parser.add_argument("--rivals", action=argparse.BooleanOptionalAction, default=True, help="the other methods too")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the page, in Markdown")
     return parser.parse_args()
 
@@ -398,6 +309,16 @@ def main() -> None:
         table.show(console)
         tables.append(table)
     verdicts = bars(single, many, extra)
+    if asked.rivals and len(tools) == len(TOOLS):
+        print("timing the other methods", file=sys.stderr)
+        table, bar = relu_rules(("resnet18", "resnet50", "vgg16", "densenet121", "googlenet"), asked.rounds)
+        table.show(console)
+        tables.append(table)
+        verdicts.append(bar)
+        table, more = asking()
+        table.show(console)
+        tables.append(table)
+        verdicts += more
     for bar in verdicts:
         print(f"- {bar.sentence()}")
     if asked.write:

@@ -1,5 +1,6 @@
 """What holds for every row of METHODS on every net: a new row is tested here without a new line."""
 
+import math
 import sys
 from dataclasses import replace
 from typing import Any
@@ -58,8 +59,8 @@ def test_several_targets_are_each_asked_alone(row: Method, name: str) -> None:
     targets = [[3, 0, 2], [1, 1, 3]]
     found = sightline.maps(model, images, targets, layer=layer, method=row)
     assert found.shape[:2] == (2, 3)
-    for k in range(3):
-        same(found[:, k], sightline.maps(model, images, [row_[k] for row_ in targets], layer=layer, method=row))
+    alone = [sightline.maps(model, images, [own[k] for own in targets], layer=layer, method=row) for k in range(3)]
+    same(found, torch.stack(alone, 1))
 
 
 @every_row_and_net
@@ -193,11 +194,16 @@ def test_cost_is_true(row: Method, monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         handle.remove()
     channels, positions = (9, 8 * 6) if name == "residual" else (6, 9 * 7)
-    sizes = {"channels": channels, "positions": positions, "layers": 2}
+    windows = (
+        math.prod(len(range(0, side - row.choices["window"], row.choices["stride"])) + 1 for side in images.shape[2:])
+        if "window" in row.choices
+        else 0
+    )
+    sizes = {"channels": channels, "positions": positions, "layers": 2, "windows": windows}
     stated = [evaluated(text, row, **sizes) for text in (row.forwards, row.backwards, row.heads)]
     passes = [found.passes.forwards, found.passes.backwards, found.passes.heads]
-    if "cells" in row.choices:
-        assert passes <= stated
+    if row.name == "muting":  # which ends when the class is gone
+        assert passes < stated
     else:
         assert passes == stated
     if not passes[2]:
@@ -237,7 +243,7 @@ def test_names_are_found_as_people_write_them() -> None:
         assert sightline.methods.method(spelling).name == "grad-cam++"
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("grad-cat", "'grad-cam'"), ("hirescan", "'hires-cam'"), ("", "'cam'")])
+@pytest.mark.parametrize(("wrong", "near"), [("grad-cat", "'grad-cam'"), ("hirescan", "'hires-cam'"), ("", "'grad-cam'")])
 def test_an_unknown_name_is_refused_with_its_nearest(wrong: str, near: str) -> None:
     with pytest.raises(MethodError, match=f"no method {wrong!r}.*{near}"):
         sightline.methods.method(wrong)

@@ -77,7 +77,7 @@ def ask(
     a list `refused` is given, such methods are left out and their errors put there.
     """
     module = engine.bare(module)
-    session = Session(module, image, asking, seed)
+    session = Session(module, image.detach(), asking, seed)
     found: dict[tuple[int, int], Found] = {}
     with engine.borrowed(module):
         shared = [

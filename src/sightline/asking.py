@@ -97,7 +97,7 @@ class Asking:
             return self.of_images(self.image[:, None])[:, 0]
         if session.scores is None:
             self.passes.forwards += 1
-            session.learn(self._answered( self.image))
+            session.learn(self._answered(self.image))
         assert session.scores is not None
         return session.scores
 
@@ -119,7 +119,7 @@ class Asking:
     def curvature(self) -> tuple[Activations, Gradients, Tensor]:
         self.passes.forwards += 1
         self.passes.backwards += 2
-        with self._session.cast(), engine.asked(self._module, self.image, [self._layer]) as answer:
+        with self._session.cast(), engine.unfused(), engine.asked(self._module, self.image, [self._layer]) as answer:
             gradients, curved = answer.curvatures(self._scored(answer.output, self.image))
             grid = answer.layouts[0].grid
             return _plane(answer.activations[0], grid)[:, None], _plane(gradients, grid), _plane(curved, grid)
@@ -147,7 +147,7 @@ class Asking:
         n, found = len(images), []
         for part in torch.split(images, max(1, AT_ONCE // n), 1):
             self.passes.forwards += part.shape[1]
-            output = self._answered( part.transpose(0, 1).flatten(0, 1))
+            output = self._answered(part.transpose(0, 1).flatten(0, 1))
             found.append(self._read(output, n, part.shape[1], read))
         return torch.cat(found, 1)
 
@@ -174,22 +174,26 @@ class Asking:
             self._tell(min(start + step, count), count)
 
     def maps(self, method: Method, image: Images | None = None, layer: int | None = None) -> Maps:
-        if image is not None:
-            self._know()
+        image = self._shown(image)
         inner = Asking(self._session, self._given if layer is None else self._stages[layer], image, self.passes)
         return inner.answer(method)
 
     def answer(self, method: Method) -> Maps:
         """A method's maps (N, K, h, w) of this question."""
-        if method.kind is Kind.ASKING:
-            if self.image.ndim != 4:
-                raise MethodError(
-                    f"{method.name} is defined for images (N, C, H, W), got {tuple(self.image.shape)}; "
-                    "grad-cam and its kin take any number of dimensions"
-                )
+        if method.kind is not Kind.ASKING:
+            return self.tensors([self._layer], [method])[0][0]
+        if self.image.ndim != 4:
+            raise MethodError(
+                f"{method.name} is defined for images (N, C, H, W), got {tuple(self.image.shape)}; "
+                "grad-cam and its kin take any number of dimensions"
+            )
+        try:
             with torch.autocast(self.image.device.type, enabled=False):
                 return _wide(method.answer(self, self._session.seed))
-        return self.tensors([self._layer], [method])[0][0]
+        except MethodError as error:
+            if method.name in str(error):
+                raise
+            raise MethodError(f"{method.name}: {error}") from error
 
     def layers(self) -> Sequence[str]:
         return [str(layer) for layer in self._stages]
@@ -200,8 +204,9 @@ class Asking:
 
     def layer_attention(self) -> list[Attention]:
         found = self._attention(layerwise=True)
-        self.passes.forwards += len(found)
+        self.passes.forwards += 1
         self.passes.backwards += len(found)
+        self.passes.heads += len(found)
         return found
 
     def _attention(self, *, layerwise: bool) -> list[Attention]:
@@ -315,12 +320,12 @@ class Asking:
         """Ask about the session's own image where nothing has yet, so that the question is fixed by it."""
         if self._session.scores is None:
             self.passes.forwards += 1
-            self._session.learn(self._answered( self._session.image))
+            self._session.learn(self._answered(self._session.image))
 
     def _shown(self, image: Images | None) -> Images:
-        if image is None:
-            return self.image
-        self._know()
+        image = self.image if image is None else image
+        if image is not self._session.image:
+            self._know()
         return image
 
     def _scored(self, output: Any, image: Images) -> Tensor:

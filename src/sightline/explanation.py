@@ -18,6 +18,8 @@ from sightline.geometry import Framing
 from sightline.render import EVIDENCE, SIGNED, Tile, captioned, outlined, overlay, sheet
 from sightline.targets import Asked
 
+FINE_STEP = 0.25  # from pixel to pixel, as a share of the mean value
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -99,6 +101,14 @@ class Explanation:
         """The one map in the picture's pixels (height, width), bilinear; NaN where the model could not look."""
         return np.asarray(self.framing.to_picture(self.maps[self._one()]).numpy())
 
+    @property
+    def fine(self) -> bool:
+        """Whether the one map says something else of each pixel, as gradients do."""
+        values = self.maps[self._one()].abs()
+        steps = (self.maps[self._one()].diff(dim=-1)).abs()
+        near = 2 * values.shape[-1] >= self.framing.image[0]
+        return near and bool(steps.mean() > FINE_STEP * values.mean())
+
     def peak(self) -> tuple[int, int] | None:
         """The picture's pixel (x, y) where the map is highest; None where it is nowhere above zero."""
         return regions.peak(self.heat)
@@ -114,11 +124,13 @@ class Explanation:
     def overlay(self, *, opacity: float = 0.7, boxed: bool = False, peak: float | None = None) -> Image.Image:
         """The map over the picture, in the picture's own size; grey and dim where the model could not look.
 
-        Colours reach from 0 to `peak`, the map's own maximum unless given; a signed method's are
-        blue against and red for.
+        Colours reach from 0, or from the map's minimum where that is above 0, to `peak`, the map's own
+        maximum unless given; a signed method's are blue against and red for. Under a `fine` map the picture is grey and dim, and the highest
+        hundredth of the pixels has the last colour.
         """
         heat = self.heat
-        picture = overlay(self.picture, heat, opacity=opacity, signed=self.signed, peak=peak)
+        lowest = 0.0 if self.signed else max(float(np.nanmin(heat)), 0.0)
+        picture = overlay(self.picture, heat - lowest, opacity=opacity, signed=self.signed, peak=peak, fine=self.fine)
         found = regions.box(heat) if boxed else None
         return outlined(picture, found) if found else picture
 

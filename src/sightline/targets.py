@@ -108,6 +108,43 @@ def contrast(this: Target, that: Target) -> Target:
     return _named(lambda output: this(output) - that(output), f"{_name(this)} and not {_name(that)}")
 
 
+RIVALS = 3
+"""How many of its nearest rivals a class is set against, where nobody says otherwise."""
+
+
+def finer(index: int | Sequence[Any] | Tensor, rivals: int = RIVALS, strength: float = 1.0) -> Target:
+    """What sets a class apart from the classes that score most like it: its logit less `strength` times their mean.
+
+    Finer-CAM (Zhang et al., CVPR 2025, arXiv 2501.11309), for any method. The rivals are those with
+    the smallest difference of logits, chosen anew for each output, or all others where there are
+    fewer. Their weights are equal; the authors' code weights each by its probability and lets the
+    gradient flow through that, and takes the class to be the first of the sorted, which ties break.
+    """
+    if rivals < 1:
+        raise TargetError(f"a class is set against 1 rival or more, got rivals={rivals}")
+
+    def score(output: Any) -> Tensor:
+        this = class_(index)(output)
+        values = logits(output)
+        own = class_(index)(torch.arange(values.shape[1], device=values.device).expand(values.shape))
+        others = nearest(values, own, rivals)
+        return this - strength * values[:, None].expand(-1, own.shape[1], -1).gather(2, others).mean(2)
+
+    return _named(score, f"class {index}, finer" if isinstance(index, int) else "classes, finer")
+
+
+def nearest(values: Tensor, own: Tensor, count: int) -> Tensor:
+    """Indices (N, K, count) of the classes whose logits (N, classes) are nearest those of classes `own` (N, K).
+
+    Of equals the lower index comes first. Raises TargetError where there is no other class.
+    """
+    if values.shape[1] < 2:
+        raise TargetError("a class has no rivals in a model with one class; ask about the class itself")
+    gaps = (values[:, None] - values.gather(1, own)[..., None]).detach().abs()
+    gaps = gaps.scatter(2, own[..., None], torch.inf)
+    return gaps.argsort(dim=2, stable=True)[..., : min(count, values.shape[1] - 1)]
+
+
 def probabilities(values: Tensor, *, multi_label: bool = False) -> Tensor:
     """Softmax over classes of logits (N, classes), or sigmoids where labels are independent."""
     return values.float().sigmoid() if multi_label else values.float().softmax(1)
@@ -188,22 +225,29 @@ def _spoken(name: str) -> str:
 
 @dataclass(frozen=True)
 class Phrase:
-    """One class question: the logit of `index`, less that of a `rival`, negated where asked what is against."""
+    """One class question: the logit of `index`, less that of a `rival`, negated where asked what is against.
+
+    A `finer` one is less the mean of its `nearest` rivals, which are those of each output until they are fixed.
+    """
 
     index: int
     rival: int | None = None
     negated: bool = False
+    finer: bool = False
+    nearest: tuple[int, ...] = ()
 
     def worded(self, labels: Labels, classes: int) -> str:
         """The question in words, for a model of so many classes."""
         name = labels[self.index % classes]
         if self.rival is not None:
             name += f" and not {labels[self.rival % classes]}"
+        if self.finer:
+            name += ", finer"
         return f"against {name}" if self.negated else name
 
 
 def phrase(text: str | int, labels: Labels) -> Phrase:
-    """Read a class index, name or wnid, `not:NAME` (counterfactual) or `NAME-vs:NAME` (contrast).
+    """Read a class index, name or wnid, `not:NAME` (counterfactual), `NAME-vs:NAME` (contrast) or `finer:NAME`.
 
     Raises TargetError where a name fits no class, or several.
     """
@@ -213,7 +257,12 @@ def phrase(text: str | int, labels: Labels) -> Phrase:
         raise TargetError(f"{text!r} stands alone, for the highest classes; leave out the other targets")
     if text.casefold().startswith("not:"):
         inner = phrase(text[4:], labels)
-        return Phrase(inner.index, inner.rival, not inner.negated)
+        return replace(inner, negated=not inner.negated)
+    if text.casefold().startswith("finer:"):
+        inner = phrase(text[6:], labels)
+        if inner != Phrase(inner.index):
+            raise TargetError(f"{text!r}: 'finer:' finds a class's rivals itself, so give it one class and no more")
+        return replace(inner, finer=True)
     this, versus, that = text.partition("-vs:")
     return Phrase(labels.index(this), labels.index(that) if versus else None)
 
@@ -230,7 +279,8 @@ class Asked:
 class Question:
     """What is asked of a batch: a target, or phrases, one row for all images or one per image.
 
-    `several` if the caller asked for a list per image, `best` if for that many of the highest classes.
+    `several` if the caller asked for a list per image, `best` if for that many of the highest classes;
+    `multi_label` where classes are independent.
     """
 
     target: Target | None = None
@@ -238,6 +288,7 @@ class Question:
     several: bool = False
     best: int = 0
     labels: Labels = Labels(())
+    multi_label: bool = False
 
     def part(self, images: slice) -> Self:
         """The same question of some of the images."""
@@ -258,11 +309,41 @@ class Question:
         """The indices (N, K) of the logits that the scores are, or None where a score isn't just one logit."""
         if self.best:
             return top_indices(logits(output), self.best)
-        if self.target or any(p.rival is not None or p.negated for row in self.phrases for p in row):
+        if self.target or any(p.rival is not None or p.negated or p.finer for row in self.phrases for p in row):
             return None
         values = logits(output)
         rows = torch.tensor([[p.index for p in row] for row in self.phrases], device=values.device)
         return rows.expand(len(values), -1) % values.shape[1]
+
+    def fixed(self, output: Any) -> Self:
+        """The same question of these very classes, whatever image is asked about next."""
+        if any(p.finer for row in self.phrases for p in row):
+            return replace(self, phrases=_with_rivals(self.phrases, logits(output)))
+        if not self.best:
+            return self
+        best = top_indices(logits(output), self.best).tolist()
+        return replace(self, target=None, best=0, phrases=tuple(tuple(Phrase(i) for i in row) for row in best))
+
+    def of_rows(self, images: Sequence[int]) -> Self:
+        """The same question of an output whose rows are versions of these images."""
+        if self.target or len(self.phrases) <= 1:
+            return self
+        return replace(self, phrases=tuple(self.phrases[n] for n in images))
+
+    def confidences(self, output: Any) -> Tensor:
+        """In 0..1 (N, K): a class's probability, one less that where it's negated; for a contrast of two classes,
+        and for a target of one's own, the logistic function of the score."""
+        scores = self.scores(output)
+        found = scores.float().sigmoid()
+        if self.target is None and not self.multi_label:
+            plain = torch.tensor(
+                [[p.rival is None and not p.finer for p in row] for row in self.phrases], device=scores.device
+            )
+            negated = torch.tensor([[p.negated for p in row] for row in self.phrases], device=scores.device)
+            index = [[p.index for p in row] for row in self.phrases]
+            shares = class_(index if len(index) > 1 else index * len(scores))(logits(output).float().softmax(1))
+            found = torch.where(plain, torch.where(negated, 1 - shares, shares), found)
+        return found
 
     def asked(self, output: Any, scores: Tensor) -> list[list[Asked]]:
         """What was asked, in words: N rows of K."""
@@ -284,10 +365,30 @@ def _phrase_scores(phrases: Sequence[Sequence[Phrase]], output: Any) -> Tensor:
         rivals = class_([[p.index if p.rival is None else p.rival for p in row] for row in phrases])(output)
         alone = torch.tensor([[p.rival is None for p in row] for row in phrases], device=scores.device)
         scores = torch.where(alone, scores, scores - rivals)
+    if any(p.finer for row in phrases for p in row):
+        values = logits(output)
+        known = _with_rivals(phrases, values)
+        less = torch.stack([torch.stack([_mean(values[n], p.nearest) for p in row]) for n, row in enumerate(known)])
+        scores = scores - less
     if any(p.negated for row in phrases for p in row):
         negated = torch.tensor([[p.negated for p in row] for row in phrases], device=scores.device)
         scores = torch.where(negated, -scores, scores)
     return scores
+
+
+def _with_rivals(phrases: Sequence[Sequence[Phrase]], values: Tensor) -> tuple[tuple[Phrase, ...], ...]:
+    """A row of phrases per image, in which each finer one knows its rivals."""
+    rows = list(phrases) * len(values) if len(phrases) == 1 else phrases
+    own = torch.tensor([[p.index for p in row] for row in rows], device=values.device) % values.shape[1]
+    found = nearest(values, own, RIVALS).tolist()
+    return tuple(
+        tuple(replace(p, nearest=tuple(found[n][k])) if p.finer and not p.nearest else p for k, p in enumerate(row))
+        for n, row in enumerate(rows)
+    )
+
+
+def _mean(values: Tensor, classes: Sequence[int]) -> Tensor:
+    return values[list(classes)].mean() if classes else values.new_zeros(())
 
 
 def question(target: TargetLike, labels: Labels, images: int) -> Question:

@@ -189,7 +189,7 @@ class Method:
     """A row of the table of methods: the rule and the facts about it, which one test verifies for all rows.
 
     `forwards`, `backwards` and `heads` (passes through what follows the layer only) are what one
-    target of one image costs, written in the rule's options and in `channels`, `positions` and `layers`.
+    target of one image costs, written in the rule's options and in `channels`, `positions`, `layers` and `windows`.
     """
 
     name: str

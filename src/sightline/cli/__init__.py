@@ -1,9 +1,11 @@
 """The command line: one file per command. Nothing here imports torch before a command needs it."""
 
 import sys
+import warnings
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from sightline.cli import compare, explain, methods, models
 from sightline.errors import SightlineError
@@ -30,15 +32,15 @@ def version(show: bool = typer.Option(False, "--version", help="Print the versio
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one line on stderr and exit code 2."""
-    try:
-        app()
-    except SightlineError as error:
-        Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escaped(error)}", highlight=False)
-        sys.exit(2)
+    """Run the command line; a warning, or an error of ours, is one line on stderr, an error's exit code is 2."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say("yellow", "warning", message)
+        try:
+            app()
+        except SightlineError as error:
+            _say("bold red", "error", error)
+            sys.exit(2)
 
 
-def _escaped(error: SightlineError) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))
+def _say(style: str, what: str, message: object) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"[{style}]{what}:[/] {escape(str(message))}", highlight=False)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sightline.explanation import Explanation
 
 
+IN_LINE = 8  # tiles in one row of the sheet
 DEFAULT = "grad-cam,layer-cam,guided-grad-cam,integrated-gradients,c-mwp,occlusion"
 
 
@@ -76,18 +77,22 @@ def command(
 
 
 def _sheet(whys: list["Explanation"], model: str) -> "Image":
-    """One row of maps per target, or several rows where there is one target and more than four maps."""
+    """Each method's targets side by side, or beneath each other where a row of methods fits in a line."""
     from sightline.explainer import NO_LAYER
     from sightline.render import EVIDENCE, SIGNED, Tile, sheet
 
     several = len({why.layer for why in whys} - {NO_LAYER}) > 1
+    targets = len(whys[0])
+    lined = len(whys) <= IN_LINE and (targets > 1 or len(whys) <= IN_LINE // 2)
+    pairs = (
+        [(why, k) for k in range(targets) for why in whys] if lined else [(w, k) for w in whys for k in range(targets)]
+    )
     tiles = []
-    for target in range(len(whys[0])):
-        for why in whys:
-            one = why[target]
-            sign = " (red for, blue against)" if one.signed else ""
-            where = f", {one.layer}" if several else ""
-            tiles.append(Tile(one.overlay(), one.method + sign, f"{one.title}{where}: {one.passes}"))
-    columns = len(whys) if len(whys) <= 4 or len(whys[0]) > 1 else None
+    for why, k in pairs:
+        one = why[k]
+        sign = " (red for, blue against)" if one.signed else ""
+        where = f", {one.layer}" if several else ""
+        tiles.append(Tile(one.overlay(), one.method + sign, f"{one.title}{where}: {one.passes}"))
+    columns = len(whys) if lined else max(targets, IN_LINE // targets * targets) if targets > 1 else None
     bar = SIGNED if all(why.signed for why in whys) else EVIDENCE
     return sheet(tiles, columns=columns, title=f"{model}: {', '.join(one.name for one in whys[0])}", bar=bar)

@@ -7,12 +7,14 @@ from sightline.engine.attention import attentions
 from sightline.engine.biases import bias_terms
 from sightline.engine.climb import climbed
 from sightline.engine.gradients import Answer, asked, slopes
+from sightline.engine.kernels import unfused
 from sightline.engine.loan import bare, borrowed
 from sightline.engine.passes import answered
+from sightline.engine.propagation import relevances
 from sightline.engine.replay import Head
 from sightline.engine.search import reach, trace
 
 __all__ = [
     "Answer", "Head", "answered", "asked", "attentions", "bare", "bias_terms", "borrowed", "climbed", "reach",
-    "slopes", "trace",
+    "relevances", "slopes", "trace", "unfused",
 ]  # fmt: skip

@@ -6,20 +6,20 @@ in the model is patched, and fused, functional and hand-written attention are re
 """
 
 import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node
-from torch.backends import cuda
 
 from sightline.engine.gradients import HALF_SCALE
+from sightline.engine.kernels import unfused
 from sightline.engine.loan import borrowed
-from sightline.engine.passes import main_tensor, plain, replaced, run
+from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
+from sightline.engine.replay import DivergedError, Record, Replay
 from sightline.errors import MethodError
 from sightline.layers import Layout, layout
 from sightline.types import Attention
@@ -37,11 +37,12 @@ def attentions(
 
     `scores_of(output)` gives scores (N, K) with their graph. With `layerwise` each attention has
     the gradients of its own block's scores: the mean of the block's output tokens, put in the place
-    of every token of the last block, and read by what follows. That takes one more pass for each
-    block, of whose outputs `scores_of` has to ask the same as of the first. Raises MethodError
-    where attention isn't over one whole grid or can't be seen, and where there are no such blocks.
+    of every token of the last block, and read by what follows. That takes one more pass, and for
+    each block what follows the last one, of whose outputs `scores_of` has to ask the same as of the
+    first. Raises MethodError where attention isn't over one whole grid or can't be seen, and where
+    there are no such blocks.
     """
-    with borrowed(model), torch.inference_mode(False), torch.enable_grad(), _unfused():
+    with borrowed(model), torch.inference_mode(False), torch.enable_grad(), unfused():
         leaf = plain(image).requires_grad_()  # the graph begins here, even if every parameter is frozen
         seen = _Seen(image, averaging=layerwise)
         output = run(model, leaf.clone(), [(module, seen.hook) for module in model.modules()])
@@ -55,10 +56,9 @@ def attentions(
             ) from None
         half = image.dtype is torch.float16
         if layerwise:
-            gradients = []
+            tail, gradients = _Tail(model, image, blocks[-1]), []
             for one, block in zip(found, blocks, strict=True):
-                own = _own_scores(model, image, scores_of, seen.means[block], blocks[-1])
-                gradients += _gradients(own, [one], half=half)
+                gradients += _gradients(scores_of(tail(seen.means[block])), [one], half=half)
         else:
             gradients = _gradients(scores, found, half=half)
         grid = (tokens.grid[0], tokens.grid[1])
@@ -229,64 +229,41 @@ def _reached(scores: Tensor, without: Node) -> set[Node]:
     return reached
 
 
-def _own_scores(
-    model: nn.Module, image: Tensor, scores_of: Callable[[Any], Tensor], mean: Tensor, last: nn.Module
-) -> Tensor:
-    """The scores (N, K) where the mean (N, 1, D) stands for every token that the last block gives, with their graph."""
+class _Tail:
+    """What follows a model's last block: the block's output tokens in, the model's output out, with its graph.
 
-    def stand_in(module: nn.Module, inputs: Any, output: Any) -> Any:
-        value = main_tensor(output)
-        if value is None:
-            return None
-        torch.set_grad_enabled(True)
-        return replaced(output, value, mean.expand_as(value).clone())
-
-    with torch.no_grad():  # up to there
-        output = run(model, plain(image), [(last, stand_in)])
-    return scores_of(output)
-
-
-@dataclass(slots=True)
-class _Kernels:
-    """torch's process-wide choice of attention kernels, without the fused ones while any pass needs that.
-
-    Not torch.nn.attention.sdpa_kernel, which has to be left in the thread that entered it.
+    The pass up to there is recorded once and replayed after, as by replay.Head.
     """
 
-    found: tuple[bool, ...] = ()
-    users: int = 0
+    def __init__(self, model: nn.Module, image: Tensor, last: nn.Module) -> None:
+        self._model, self._image, self._last = model, image, last
+        record, end = Record(), 0
 
-    def acquire(self) -> None:
-        if not self.users:
-            self.found = tuple(enabled() for enabled, _ in _SWITCHES)
-            for _, enable in _SWITCHES:
-                enable(enable is cuda.enable_math_sdp)
-        self.users += 1
+        def note(module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal end
+            end = len(record.calls)
 
-    def release(self) -> None:
-        self.users -= 1
-        if not self.users:
-            for (_, enable), before in zip(_SWITCHES, self.found, strict=True):
-                enable(before)
+        self._pass(note, record)
+        self._record = record.calls[:end]
 
+    def __call__(self, mean: Tensor) -> Any:
+        """The output where the mean (N, 1, D) stands for every token that the last block gives."""
+        replay = Replay(self._record)
 
-_SWITCHES: tuple[tuple[Callable[[], bool], Callable[[bool], None]], ...] = (
-    (cuda.math_sdp_enabled, cuda.enable_math_sdp),
-    (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
-    (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
-    (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
-)
-_lock = threading.Lock()
-_kernels = _Kernels()
+        def stand_in(module: nn.Module, inputs: Any, output: Any) -> Any:
+            replay.stop()
+            value = main_tensor(output)
+            if value is None:
+                return None
+            torch.set_grad_enabled(True)
+            return replaced(output, value, mean.expand_as(value).clone())
 
+        try:
+            return self._pass(stand_in, replay)
+        except DivergedError:  # the model's code isn't the same twice: all of it is run
+            return self._pass(stand_in, nullcontext())
 
-@contextmanager
-def _unfused() -> Iterator[None]:
-    """Attention by torch's own steps instead of a fused kernel; the last of several threads puts back what was."""
-    with _lock:
-        _kernels.acquire()
-    try:
-        yield
-    finally:
-        with _lock:
-            _kernels.release()
+    def _pass(self, hook: Hook, mode: AbstractContextManager[Any]) -> Any:
+        image = plain(self._image)
+        with torch.no_grad(), mode:
+            return run(self._model, image, [(self._last, hook)])

@@ -44,5 +44,5 @@ def bias_terms(model: nn.Module, image: Tensor, scores_of: Callable[[Any], Tenso
 
 
 def _is_affine(module: nn.Module) -> bool:
-    owned = module._parameters.get("bias", module._buffers.get("running_mean"))
-    return owned is not None and not any(module.children())
+    owned = (module._parameters.get("bias"), module._buffers.get("running_mean"))
+    return any(value is not None for value in owned) and not any(module.children())

@@ -49,7 +49,6 @@ def _positive(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]
 
 def _relus(scores: Tensor, rule: Relu) -> list[Node]:
     found, seen, waiting = [], set(), [scores.grad_fn]
-    name = "guided backprop" if rule is Relu.GUIDED else "deconvnet"
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
@@ -59,14 +58,15 @@ def _relus(scores: Tensor, rule: Relu) -> list[Node]:
         if step in _OTHERS or isinstance(node, BackwardCFunction):
             what = f"the custom function {step}" if isinstance(node, BackwardCFunction) else step
             raise MethodError(
-                f"{name} is defined for ReLUs, and this model uses {what}; saliency or integrated-gradients need none"
+                f"the {rule.name.lower()} rule is defined for ReLUs, and this model uses {what}; "
+                "saliency and integrated-gradients need none"
             )
-        if step in _RELUS:
+        if step in _RELUS or (step == "Clamp" and getattr(node, "_saved_min", None) == 0):
             found.append(node)
         waiting += [before for before, _ in node.next_functions]
     if not found:
         raise MethodError(
-            f"{name} is defined for ReLUs, and none lies on the way to the score; "
-            "saliency or integrated-gradients need none"
+            f"the {rule.name.lower()} rule is defined for ReLUs, and none lies on the way to the score; "
+            "saliency and integrated-gradients need none"
         )
     return found

@@ -23,7 +23,7 @@ from sightline.layers import Layer, layout_of
 CLOSE = 1e-3  # a replayed output may differ from the model's own by rounding, as a share of its largest value
 
 
-class _Record(TorchFunctionMode):
+class Record(TorchFunctionMode):
     """Notes what torch functions give."""
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class _Record(TorchFunctionMode):
         return result
 
 
-class _DivergedError(Exception):
+class DivergedError(Exception):
     """The code took another way than the recorded one."""
 
 
-class _Replay(TorchFunctionMode):
+class Replay(TorchFunctionMode):
     """Hands out the record, until told to stop."""
 
     def __init__(self, calls: list[tuple[Any, Any]]) -> None:
@@ -56,7 +56,7 @@ class _Replay(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         recorded, result = next(self.calls, (None, None))
         if recorded != func:
-            raise _DivergedError
+            raise DivergedError
         return result
 
 
@@ -67,7 +67,7 @@ class Head:
         self._model, self._layer, self._image = model, layer, plain(image)
         self._calls = 0  # of the layer, up to the one that is edited
         self._value = torch.empty(0)
-        record, end = _Record(), 0
+        record, end = Record(), 0
 
         def note(given: Any, calls: int) -> None:
             nonlocal end
@@ -119,7 +119,7 @@ class Head:
         return put
 
     def _replayed(self, edited: Tensor) -> Any:
-        replay = _Replay(self._record)
+        replay = Replay(self._record)
         return self._pass(self._image, self._edit(edited, replay.stop), replay)
 
     def _can_replay(self) -> bool:
@@ -130,7 +130,7 @@ class Head:
             found = list(_tensors(self._replayed(same.repeat(2, *[1] * (same.ndim - 1)))))
         except torch.OutOfMemoryError:
             raise
-        except (_DivergedError, ModelError, RuntimeError, TypeError, ValueError, LookupError):
+        except (DivergedError, ModelError, RuntimeError, TypeError, ValueError, LookupError):
             return False
         after = [result._version for _, result in self._record if isinstance(result, Tensor)]
         true = list(_tensors(self.output))

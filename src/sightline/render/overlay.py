@@ -12,6 +12,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Heat = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 _UNSEEN_BRIGHTNESS = 0.45
+_FINE_PERCENTILE = 99
 
 
 def overlay(
@@ -22,6 +23,7 @@ def overlay(
     colours: str | None = None,
     signed: bool = False,
     peak: float | None = None,
+    fine: bool = False,
 ) -> Image.Image:
     """The picture as RGB with `heat`, float (height, width) in its pixels, laid over it.
 
@@ -31,6 +33,9 @@ def overlay(
     signed; beneath it the picture fades to grey by the same share, so that none of its own colours
     is taken for evidence. Where heat is NaN the model could not look: there the picture is grey and
     dim. A heat of zeros changes nothing.
+
+    `fine` is for heat that says something else of each pixel, as gradients do: the picture beneath is
+    grey and dim, and unless a `peak` is given the highest hundredth of the values has the last colour.
 
     `colours` names a table (`ember`, or `tide` where signed). Raises ValueError for another shape,
     an opacity outside [0, 1] or an infinite value, ColourError for an unknown table.
@@ -44,6 +49,9 @@ def overlay(
         raise ValueError(f"opacity is {opacity}; expected 0 to 1")
     colour_map = table(colours or ("tide" if signed else "ember"))
     unseen = np.isnan(heat)
+    if fine:
+        picture = picture.convert("L").point([round(level * _UNSEEN_BRIGHTNESS) for level in range(256)]).convert("RGB")
+        peak = peak or float(np.nanpercentile(np.abs(heat), _FINE_PERCENTILE)) or None
     index = Image.fromarray(levels(_position(heat, unseen, signed, peak)))
     grey = picture.convert("L")
     cover = index.point(_cover(opacity, signed))

@@ -1,0 +1,48 @@
+"""RISE: the image seen through random masks, which are averaged by the confidence that each leaves.
+
+Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for Explanation of Black-box Models*, BMVC
+2018, arXiv 1806.07421, with masks made as in the authors' code: a coarse grid of cells, each on with
+probability `keep`, is stretched bilinearly to a cell more than the image, and cropped at random. (At
+its border their stretching mirrors the cells, ours repeats them.) They take 4000 masks or 8000;
+1000 are drawn here unless told.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sightline.errors import MethodError
+from sightline.types import Maps, Questions
+
+
+def rise(ask: Questions, *, generator: torch.Generator, masks: int = 1000, cells: int = 7, keep: float = 0.5) -> Maps:
+    """sum_i conf(M_i o X) M_i / (masks * keep), M_i in 0..1; 0 after normalisation is what a mask hides behind.
+
+    A map of an even confidence c is near c everywhere: what counts are differences.
+    """
+    height, width = ask.image.shape[-2:]
+    if masks < 1 or not 1 <= cells <= min(height, width) or not 0 < keep <= 1:
+        raise MethodError(
+            f"rise takes 1 mask or more, 1 cell per side or more, up to one per pixel, and a share above 0, up to 1; "
+            f"got masks={masks}, cells={cells}, keep={keep} and {height} x {width} pixels; "
+            "leave them out for 1000, 7 and 0.5"
+        )
+    total = ask.image.new_zeros(*ask.scores.shape, height, width)
+    for part in ask.parts(masks):
+        # one mask at a time: what is drawn doesn't depend on how large a part is
+        drawn = [drawn_mask(height, width, cells, keep, generator) for _ in range(part.start, part.stop)]
+        seen = torch.stack(drawn).to(ask.image)
+        confidence = ask.confidence(ask.image[:, None] * seen[:, None])
+        total += torch.einsum("nmk,mhw->nkhw", confidence.to(seen), seen)
+    return total / (masks * keep)
+
+
+def drawn_mask(height: int, width: int, cells: int, keep: float, generator: torch.Generator) -> Tensor:
+    """A mask (height, width) from 0 to 1, whose mean over all draws is `keep` at every pixel."""
+    steps = [math.ceil(side / cells) for side in (height, width)]
+    grid = (torch.rand(1, 1, cells, cells, generator=generator) < keep).float()
+    large = interpolate(grid, [(cells + 1) * step for step in steps], mode="bilinear", align_corners=False)[0, 0]
+    top, left = (int(torch.randint(step, (), generator=generator)) for step in steps)
+    return large[top : top + height, left : left + width]
