@@ -4,11 +4,13 @@ import re
 import shutil
 from pathlib import Path
 
+import methods_page
 import pytest
 import torch
 
 from sightline import METHODS
 from sightline.cli.explain import sample
+from sightline.methods import method
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,16 +23,27 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 300)
     )
     names = {"my_module": net, "images": torch.rand(2, 3, 16, 16)}
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(code, names)
+    first, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(first, names)
     assert names["maps"].shape == (2, 14, 14)
     assert names["why"]["church"].box(0.15) is not None
     assert Path("church.png").is_file()
+    exec(second.replace("masks=500", "masks=8"), names)
 
 
-def test_the_readmes_table_is_the_table_of_methods() -> None:
-    rows = re.findall(r"^\| ([a-z+-]+) \| (.+) \| (.+) \|$", README, re.MULTILINE)
-    assert rows[1:] == [(method.name, method.idea, method.paper) for method in METHODS]
+def test_the_page_of_methods_is_the_table() -> None:
+    assert (ROOT / "docs/methods.md").read_text() == methods_page.page()
+
+
+def test_the_readme_names_methods_that_are_there() -> None:
+    """The count, and every name in the short table."""
+    assert "Forty-five," in README
+    assert len(METHODS) == 45
+    rows = re.findall(r"^\| [a-z ]+ \| (.+) \|$", README, re.MULTILINE)
+    assert len(rows) == 5
+    for name in re.findall(r"[a-z][a-z+-]+(?= \.\.\.|,|$)", ", ".join(rows)):
+        if name != "tokens":
+            assert method(name).name == name
 
 
 def test_the_first_python_stands_near_the_top() -> None:

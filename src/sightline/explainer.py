@@ -59,7 +59,8 @@ def explain(
 
     For one picture a list of targets means several of them; for a list of pictures it means one for
     each, and a list of lists several for each. Names are looked up in the model's labels; `not:NAME`
-    asks what speaks against a class, `NAME-vs:NAME` why one and not the other, `top:5` for the best five.
+    asks what speaks against a class, `NAME-vs:NAME` why one and not the other, `finer:NAME` what tells it
+    from its nearest rivals, `top:5` for the best five.
     `method` is a name, with options where wanted (`rise:masks=4000`); `seed` fixes what methods that
     draw numbers draw.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.

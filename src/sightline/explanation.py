@@ -66,13 +66,14 @@ class Explanation:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, target: int | str) -> Self:
-        """The explanation of one target, by its place, its name, or what was asked (`not:NAME`, `NAME-vs:NAME`).
+        """The explanation of one target, by its place, its name, or what was asked (`not:NAME`, `NAME-vs:NAME`, ...).
 
         Raises TargetError where no target, or several, have the name.
         """
         if isinstance(target, str):
             text = " ".join(target.casefold().split()).replace("-vs:", " and not ")
             text = f"against {text[4:]}" if text.startswith("not:") else text
+            text = f"{text[6:]}, finer" if text.startswith("finer:") else text
             names = [asked.name.casefold() for asked in self.asked]
             found = [i for i, name in enumerate(names) if name == text] or [
                 i

@@ -33,7 +33,7 @@ Targets = Annotated[
     typer.Option(
         "--target", "-t",
         help="A class name, index or wnid; not:NAME (what is against it); NAME-vs:NAME (why one and not the other); "
-        "top:5. May be repeated. Default: the predicted class.",
+        "finer:NAME (what tells it from its nearest rivals); top:5. May be repeated. Default: the predicted class.",
     ),
 ]  # fmt: skip
 Seed = Annotated[int, typer.Option(help="What methods that draw random numbers draw.")]

@@ -18,6 +18,7 @@ tables, and whatever the mode can't see, is refused by name where it lies on the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import torch
@@ -218,7 +219,7 @@ class _Passage(TorchFunctionMode):
             with torch.no_grad():  # neither what precedes the layer nor what weights are made of needs a graph
                 result = func(*args, **call.kwargs)
             if any(map(self.is_activation, tree_leaves((args, kwargs)))):
-                for each in _tensors(result):
+                for each in _tensors((result, args[:1] if call.overwrites else ())):
                     self._others[each] = None
             return result
         rule = next((rule for names, rule in _RULES if call.name in names), None)
@@ -422,7 +423,8 @@ def _summed_up(passage: _Passage, result: Tensor, terms: list[Tensor], parts: li
 
     By contribution, or by positive contribution, or equally. A single part's passes but by contribution.
     """
-    sources = [term for term in terms if passage.depends(term)]
+    depending = [passage.depends(term) for term in terms]
+    sources = [*compress(terms, depending)]
     share = passage.share(passage.sharing.sums, *sources)
 
     def back(relevance: Tensor) -> Sequence[Tensor | None]:
@@ -435,8 +437,8 @@ def _summed_up(passage: _Passage, result: Tensor, terms: list[Tensor], parts: li
         else:
             over = _over(relevance, _stabilised(_wide(result), passage.sharing.epsilon))
             shares = [over * part for part in parts]
-        pairs = [(term, each) for term, each in zip(terms, shares, strict=True) if term.requires_grad]
-        return [each.sum_to_size(term.shape) for term, each in pairs]
+        pairs = zip(compress(shares, depending), sources, strict=True)
+        return [each.sum_to_size(source.shape) for each, source in pairs]
 
     return _Step(result, sources, back)
 
