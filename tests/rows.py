@@ -43,7 +43,7 @@ ROWS = tuple(map(quick, sightline.METHODS))
 
 
 def defined(row: Method, net: str) -> bool:
-    return net not in _REFUSED.get(row.needs, set())
+    return net not in _REFUSED.get(row.needs, set()) or row.name == "attn-lrp"
 
 
 def rows_on(*nets: str, kinds: Any = tuple(Kind)) -> Any:

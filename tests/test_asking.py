@@ -163,7 +163,7 @@ def test_the_trunk_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("target", [
     1, [2, 0], [[1, 2], [3, 0]], "not:1", "2-vs:1", class_([2, 0]), contrast(class_(1), class_(0)), "top:2", None,
-], ids=str)  # fmt: skip
+], ids=lambda t: t.__name__ if callable(t) else str(t))  # fmt: skip
 def test_versions_are_scored_as_they_would_be_alone(target: Any) -> None:
     """Each version of each image, with that image's own target; the classes stay those of the image itself."""
     model, images = seeded(Residual), image(2, seed=4)

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rows import ROWS
 from typer.testing import CliRunner
 
+import sightline
 from sightline.cli import app
 from sightline.cli.explain import sample
 
@@ -147,13 +149,39 @@ def test_half_precision_answers_nearly_the_same(tmp_path: Path) -> None:
     assert shares[0] == pytest.approx(shares[1], abs=0.05)
 
 
-def test_compare_draws_every_method_on_one_sheet(tmp_path: Path) -> None:
-    code, out, err = run("compare", "--methods", "all", "-t", "church", "-t", "parachute", "--json", "-o", tmp_path)
-    assert (code, err) == (0, "")
-    rows = json.loads(out)
-    assert len(rows) == 14
-    with Image.open(rows[0]["files"][0]) as sheet:
-        assert sheet.width > 7 * 320
+@pytest.mark.filterwarnings("ignore::sightline.methods.integrated_gradients.CompletenessWarning")
+def test_compare_draws_every_method_on_one_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with what it cost, and those left out that the model is nothing for; here with few samples and masks."""
+    few = (row.set(window=80, stride=40) if row.name == "occlusion" else row for row in ROWS)
+    rows = tuple(row for row in few if row.name not in ("score-cam", "ss-cam", "is-cam"))
+    monkeypatch.setattr(sightline.methods, "METHODS", rows)
+    asked = ["compare", "--methods", "all", "-t", "church", "-t", "parachute", "-o", str(tmp_path)]
+    done = runner.invoke(app, [*asked, "--json"], catch_exceptions=False)
+    facts = json.loads(done.stdout)
+    transformers = ["attention-rollout", "attention-relevance", "legrad"]
+    names = [row.name for row in rows if row.name not in transformers]
+    assert [fact["method"] for fact in facts[::2]] == names
+    assert {fact["target"]["name"] for fact in facts} == {"church", "parachute"}
+    costs = {fact["method"]: fact["passes"] for fact in facts}
+    assert costs["grad-cam"] == "1 forward, 1 back"
+    assert costs["rise"] == "13 forwards"
+    assert costs["ablation-cam"] == "2 forwards, 256 heads"
+    with Image.open(facts[0]["files"][0]) as sheet:
+        assert sheet.width < 8 * 360  # four methods, two targets each, in a row
+        assert sheet.height > len(names) / 4 * 200
+
+
+def test_compare_takes_options_and_a_seed(tmp_path: Path) -> None:
+    asked = ["compare", "--methods", "rise:masks=6:cells=3,grad-cam", "-t", "church", "--json", "-o", tmp_path]
+    first, second, other = (json.loads(run(*asked, "--seed", seed)[1]) for seed in (1, 1, 2))
+    assert first == second
+    assert first[0]["options"] == {"masks": 6, "cells": 3, "keep": 0.5}
+    assert (first[0]["seed"], first[0]["passes"], first[0]["layer"]) == (1, "7 forwards", "image")
+    assert first[0]["peak"] != other[0]["peak"]
+    assert first[1] | {"seed": 2} == other[1]
+    code, _, err = run("compare", "--methods", "rise:mask=6", "-o", tmp_path)
+    assert code == 2
+    assert "rise has no option 'mask'" in err
 
 
 def test_compare_leaves_out_by_name_what_is_not_defined(tmp_path: Path) -> None:

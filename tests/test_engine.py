@@ -30,12 +30,14 @@ from nets import (
     roughened,
     seeded,
 )
+from rows import NETS, ROWS, own_net
 from torch import Tensor, nn
 from torch.testing import assert_close
 
 import sightline
 from sightline.engine import gradients, loan
 from sightline.errors import CutOff, LayerError, LayerNotReached, ModelError, NoSpace, TargetError
+from sightline.types import Kind, Method
 
 
 def first(output: Tensor) -> Tensor:
@@ -347,16 +349,22 @@ def test_float64_models_stay_in_float64() -> None:
     assert relative_error(found, reference(model, "features", images)) < 1e-13
 
 
-@pytest.mark.parametrize("method", [row.name for row in sightline.METHODS])
-def test_the_callers_autocast_reaches_the_model_only(method: str) -> None:
+@pytest.mark.filterwarnings("ignore::sightline.methods.integrated_gradients.CompletenessWarning")
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+def test_the_callers_autocast_reaches_the_model_only(row: Method) -> None:
     """Maps are float32 and are computed in it, from activations that bfloat16 has rounded."""
-    model = seeded(Pooled)
-    true = sightline.maps(model, image(), 1, layer="features", method=method)
+    build, layer, size = NETS[own_net(row)]
+    model, images = seeded(build), image(2, *size)
+    true = sightline.maps(model, images, 1, layer=layer, method=row)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = sightline.maps(model, image(), 1, layer="features", method=method)
+        found = sightline.maps(model, images, 1, layer=layer, method=row)
     assert found.dtype is torch.float32
-    assert 0 < relative_error(found, true) < 0.05
-    assert not torch.equal(found, found.bfloat16().float())
+    assert found.isfinite().all()
+    if row.kind is not Kind.ASKING:
+        assert 0 < relative_error(found, true) < 0.05
+        assert not torch.equal(found, found.bfloat16().float())
+    elif row.name not in ("muting", "extremal-perturbation", "lime"):  # which choose among things nearly equal
+        assert 0 < relative_error(found, true) < 0.3
 
 
 def test_memory_format_is_irrelevant() -> None:

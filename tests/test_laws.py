@@ -167,6 +167,12 @@ def test_needs_is_true(row: Method) -> None:
     """A row that needs something of a model refuses one without, naming what is in the way; other rows don't."""
     name, culprit = REFUSERS.get(row.needs, ("trained", ""))
     model, images, layer = asked(name)
+    if row.name == "attn-lrp":  # has rules for transformers too
+        model, images, culprit = (
+            nn.Sequential(nn.GroupNorm(1, 3), nn.Flatten(), nn.Linear(48, 4)),
+            image(1, 4, 4),
+            "group",
+        )
     layer = "conv" if name == "trained" else layer
     if row.needs in REFUSERS:
         with pytest.raises(MethodError, match=f"(?i){culprit}"):
@@ -243,7 +249,9 @@ def test_names_are_found_as_people_write_them() -> None:
         assert sightline.methods.method(spelling).name == "grad-cam++"
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("grad-cat", "'grad-cam'"), ("hirescan", "'hires-cam'"), ("", "'grad-cam'")])
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("grad-cat", "'grad-cam'"), ("hirescan", "'hires-cam'"), ("", "'grad-cam'")]
+)
 def test_an_unknown_name_is_refused_with_its_nearest(wrong: str, near: str) -> None:
     with pytest.raises(MethodError, match=f"no method {wrong!r}.*{near}"):
         sightline.methods.method(wrong)

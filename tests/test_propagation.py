@@ -178,13 +178,13 @@ def test_excitation_equals_loops_over_all_units() -> None:
 # What is conserved.
 
 
-def narrow_vgg() -> nn.Module:
-    features = make_layers([8, "M", 16, "M", 32, 32, "M", 64, 64, "M"], batch_norm=True)
+def narrow_vgg(*, norm: bool = True) -> nn.Module:
+    features = make_layers([8, "M", 16, "M", 32, 32, "M", 64, 64, "M"], batch_norm=norm)
     return nn.Sequential(features, nn.Flatten(), nn.Linear(64 * 16, 32), nn.ReLU(), nn.Dropout(), nn.Linear(32, 5))
 
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], list[str]]] = {
-    "vgg": (lambda: narrow_vgg(), ["0.3", "0.7", "0"]),
+    "vgg": (narrow_vgg, ["0.3", "0.7", "0"]),
     "resnet18": (lambda: models.resnet18(num_classes=5), ["relu", "layer1", "layer3.0", "layer4"]),
     "googlenet": (
         lambda: models.googlenet(num_classes=5, aux_logits=False, init_weights=False),
@@ -321,7 +321,7 @@ def test_equals_zennit(name: str) -> None:
     merging = pytest.importorskip("zennit.torchvision")
     named = {"canonizers": [merging.ResNetCanonizer() if name == "resnet18" else merging.VGGCanonizer()]}
     net = exactly_merged(roughened(seeded(LAYERS[name][0]))).double()
-    images = image(1, 64, 48, dtype=torch.float64)
+    images = image(1, 64, 64, dtype=torch.float64)
     base = composites.layer_map_base(TINY)
     positive = kinds.Convolution, rules.ZPlus(TINY, zero_params="bias")
     theirs = {
@@ -413,6 +413,8 @@ def test_the_dual_has_the_negated_weights() -> None:
     assert_close(found(net, images, "0.2", WINNING, (1,), contrast=True), winning - other)
     assert_close(found(net, images, "0.2", WINNING, ([0.0, -1, 0, 0],)), other)
     assert_close(found(net, images, "0.2", WINNING, ([0.0, -1, 0, 0],), contrast=True), other - winning)
+    several = found(net, images, "0.2", WINNING, (1, [0.0, -1, 0, 0]), contrast=True)
+    assert_close(several, torch.cat([winning - other, other - winning], 1))
 
 
 def test_classes_weighed_against_each_other_take_the_duals_place() -> None:
@@ -430,7 +432,8 @@ def test_classes_weighed_against_each_other_take_the_duals_place() -> None:
 def test_a_last_layer_that_is_a_convolution_has_a_dual_too() -> None:
     """As SqueezeNet's, whose scores are means of its ReLUs."""
     layers = nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    net, images = nn.Sequential(*layers).double(), image(2, dtype=torch.float64)
+    net, images = seeded(lambda: nn.Sequential(*layers)).double(), image(2, dtype=torch.float64)
+    nn.init.constant_(net[2].bias, 1.0)
     below = net[:2](images).detach()
     on = net[2:4](below).detach()[:, 1]
     top = on / on.sum((1, 2), keepdim=True)
@@ -562,7 +565,7 @@ TAILS: list[Any] = [
     lambda net, x: x * net.scale.view(4, 1, 1),
     lambda net, x: (x - 0.5) / 2 + 0.25,
     lambda net, x: 1 - (-x),
-    lambda net, x: x.float() if x.size(0) > 0 and x.shape[1] == 4 and (x > 100).sum() == 0 else x.square(),
+    lambda net, x: x.to(x.dtype) if x.size(0) > 0 and x.shape[1] == 4 and (x > 100).sum() == 0 else x.square(),
     lambda net, x: torch.cat([*x.chunk(2, 1)], 1),
     lambda net, x: torch.stack(x.unbind(1), 1)[:, [0, 1, 2, 3]],
     lambda net, x: torch.where(x > 0, x, 0.1 * x),
@@ -597,6 +600,14 @@ def test_the_other_branch_of_a_sum_has_its_share_whether_or_not_it_passes_the_la
     of_sum = of_mean / of_mean.sum(1, keepdim=True) * above / above.sum((2, 3), keepdim=True)
     true = of_sum * branch.clamp(min=0) / (branch.clamp(min=0) + shortcut).clamp(min=1e-300)
     assert_close(found(net, images, "gate", WINNING, (1,))[:, 0], true)
+
+
+def test_a_factor_of_zero_has_no_relevance() -> None:
+    """Though what is added to it may."""
+    net, images = seeded(lambda: Tail(lambda net, x: x * net.scale.view(4, 1, 1) + 1)), image(2)
+    nn.init.constant_(net.head.weight, 1.0)
+    relevance = found(net, images, "conv", WINNING, (1,))[0, 0]
+    assert relevance.flatten(1).any(1).tolist() == [True, False, True, True]
 
 
 class Ignoring(nn.Module):
@@ -658,6 +669,14 @@ def test_half_precision(dtype: torch.dtype) -> None:
         relevance = found(net.to(dtype), images.to(dtype), layer, sharing)
         assert relevance.dtype is torch.float32
         assert_close(relevance.sum((2, 3, 4)), true.sum((2, 3, 4)), rtol=0.1, atol=0.02)
+
+
+def test_half_precision_keeps_the_digits_of_small_probabilities() -> None:
+    """A cell of 300 x 300 wins with 1.1e-5, which float16 would round by 0.3 %."""
+    net = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 2)).half()
+    nn.init.constant_(net[3].weight, 1.0)
+    relevance = found(net, torch.ones(1, 1, 300, 300).half(), "0", WINNING, (1,))
+    assert_close(relevance, torch.full((1, 1, 1, 300, 300), 1 / 300**2), rtol=6e-4, atol=0)
 
 
 def test_reused_layers_and_calls() -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sightline.targets import Labels
     from sightline.types import Method
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "METHODS",

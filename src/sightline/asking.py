@@ -1,6 +1,6 @@
 """Asking: what a method may ask of a model (types.Questions says what each question means), answered by the engine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -14,7 +14,20 @@ from sightline.errors import LayerError, MethodError, ModelError
 from sightline.layers import Layer, stages
 from sightline.outputs import detached, joined, rows
 from sightline.targets import Asked, Question, logits
-from sightline.types import Activations, Attention, Gradients, Images, Kind, Maps, Method, Needs, Relu, Scores, Sharing
+from sightline.types import (
+    Activations,
+    Attention,
+    Gradients,
+    Images,
+    Item,
+    Kind,
+    Maps,
+    Method,
+    Needs,
+    Relu,
+    Scores,
+    Sharing,
+)
 
 AT_ONCE = 16  # images in one pass
 HEAD_BYTES = 32 * 2**20  # of edited activations in one pass of the head
@@ -26,11 +39,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class Passes:
-    """How many passes one target of one image took: through the model, back, and through the head alone."""
+    """How many passes one target of one image took: through the model, back, and through the head alone.
+
+    `read` if one of them gave the scores of the image itself; else another method's did, and that counts here too.
+    """
 
     forwards: int = 0
     backwards: int = 0
     heads: int = 0
+    read: bool = False
 
     def __str__(self) -> str:
         counted = (("forward", self.forwards), ("back", self.backwards), ("head", self.heads))
@@ -92,14 +109,9 @@ class Asking:
 
     @cached_property
     def scores(self) -> Scores:
-        session = self._session
-        if self.image is not session.image:
+        if self.image is not self._session.image:
             return self.of_images(self.image[:, None])[:, 0]
-        if session.scores is None:
-            self.passes.forwards += 1
-            session.learn(self._answered(self.image))
-        assert session.scores is not None
-        return session.scores
+        return self._know()
 
     def activations(self, image: Images | None = None) -> Activations:
         image = self._shown(image)
@@ -173,6 +185,11 @@ class Asking:
             yield slice(start, min(start + step, count))
             self._tell(min(start + step, count), count)
 
+    def told(self, items: Iterable[Item], count: int) -> Iterator[Item]:
+        for done, item in enumerate(items, 1):
+            yield item
+            self._tell(done, count)
+
     def maps(self, method: Method, image: Images | None = None, layer: int | None = None) -> Maps:
         image = self._shown(image)
         inner = Asking(self._session, self._given if layer is None else self._stages[layer], image, self.passes)
@@ -218,14 +235,20 @@ class Asking:
     def relevance(self, sharing: Sharing, *, to_image: bool = False, contrast: bool = False) -> Tensor:
         true = self.scores  # of a plain pass
         self.passes.forwards += 1
-        self.passes.backwards += 1
+        self.passes.backwards += 2 if contrast else 1
 
         def seeds(output: Any) -> tuple[Tensor, Tensor]:
             values = logits(output)
-            return values, engine.slopes(self._scored(output, self.image), values)
+            slopes = engine.slopes(self._scored(output, self.image), values)
+            if not slopes.any():
+                raise MethodError("relevance starts at the logits, and the target doesn't depend on them")
+            return values, slopes
 
         layer = None if to_image else self._layer
-        output, found, layout = engine.relevances(self._module, self.image, layer, seeds, sharing, contrast=contrast)
+        with self._session.cast():
+            output, found, layout = engine.relevances(
+                self._module, self.image, layer, seeds, sharing, contrast=contrast
+            )
         off = (self._session.question.scores(output).detach() - true).abs().max()
         if off > SAME * true.abs().max():
             raise MethodError(
@@ -316,11 +339,16 @@ class Asking:
             known[self._layer] = stages(calls, self.image.shape[2:], self._layer)
         return known[self._layer]
 
-    def _know(self) -> None:
-        """Ask about the session's own image where nothing has yet, so that the question is fixed by it."""
-        if self._session.scores is None:
+    def _know(self) -> Scores:
+        """The scores of the session's own image; asked for where nothing has yet, so that the question is fixed."""
+        session = self._session
+        if not self.passes.read:
             self.passes.forwards += 1
-            self._session.learn(self._answered(self._session.image))
+            self.passes.read = True
+        if session.scores is None:
+            session.learn(self._answered(session.image))
+        assert session.scores is not None
+        return session.scores
 
     def _shown(self, image: Images | None) -> Images:
         image = self.image if image is None else image
@@ -329,7 +357,10 @@ class Asking:
         return image
 
     def _scored(self, output: Any, image: Images) -> Tensor:
-        return self._session.learn(output) if image is self._session.image else self._session.question.scores(output)
+        if image is not self._session.image:
+            return self._session.question.scores(output)
+        self.passes.read = True
+        return self._session.learn(output)
 
     def _source(self, output: Any, scores: Tensor) -> tuple[Tensor, Tensor | None]:
         """Where gradients start: at some columns of the logits, which spares the picking, or at the scores."""

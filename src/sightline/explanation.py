@@ -126,8 +126,8 @@ class Explanation:
         """The map over the picture, in the picture's own size; grey and dim where the model could not look.
 
         Colours reach from 0, or from the map's minimum where that is above 0, to `peak`, the map's own
-        maximum unless given; a signed method's are blue against and red for. Under a `fine` map the picture is grey and dim, and the highest
-        hundredth of the pixels has the last colour.
+        maximum unless given; a signed method's are blue against and red for. Under a `fine` map the
+        picture is grey and dim, and the highest hundredth of the pixels has the last colour.
         """
         heat = self.heat
         lowest = 0.0 if self.signed else max(float(np.nanmin(heat)), 0.0)

@@ -275,6 +275,10 @@ class Asked:
     index: int | None = None
 
 
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 @dataclass(frozen=True)
 class Question:
     """What is asked of a batch: a target, or phrases, one row for all images or one per image.
@@ -333,15 +337,15 @@ class Question:
     def confidences(self, output: Any) -> Tensor:
         """In 0..1 (N, K): a class's probability, one less that where it's negated; for a contrast of two classes,
         and for a target of one's own, the logistic function of the score."""
-        scores = self.scores(output)
-        found = scores.float().sigmoid()
+        scores = _wide(self.scores(output))
+        found = scores.sigmoid()
         if self.target is None and not self.multi_label:
             plain = torch.tensor(
                 [[p.rival is None and not p.finer for p in row] for row in self.phrases], device=scores.device
             )
             negated = torch.tensor([[p.negated for p in row] for row in self.phrases], device=scores.device)
             index = [[p.index for p in row] for row in self.phrases]
-            shares = class_(index if len(index) > 1 else index * len(scores))(logits(output).float().softmax(1))
+            shares = class_(index if len(index) > 1 else index * len(scores))(_wide(logits(output)).softmax(1))
             found = torch.where(plain, torch.where(negated, 1 - shares, shares), found)
         return found
 

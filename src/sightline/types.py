@@ -1,16 +1,17 @@
 """The vocabulary: tensors' shapes said once, what a method is, and what it may ask of a model."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from sightline.errors import MethodError
 
+Item = TypeVar("Item")
 Activations = Tensor  # (..., C, h, w): what a layer gave, as a grid of positions
 Gradients = (
     Tensor  # (..., C, h, w): of the score with respect to the activations; leading sizes broadcast against theirs
@@ -21,9 +22,9 @@ Scores = Tensor  # (N, K): K questions of each of N images
 
 
 class Kind(StrEnum):
-    """What a method's rule is given."""
+    """What a method's rule is given: activations with gradients, activations alone, or the model to ask."""
 
-    GRADIENT = "activations and gradients"
+    GRADIENT = "gradients"
     ACTIVATION = "activations"
     ASKING = "the model"
 
@@ -37,7 +38,7 @@ class Relu(StrEnum):
 
 
 class Share(StrEnum):
-    """How a weighted sum's relevance is shared among what it summed; see engine/propagation.py for the formulas."""
+    """How a weighted sum's relevance is shared among what it summed; see engine/rules.py for the formulas."""
 
     EPSILON = "by contribution"
     PLUS = "by positive contribution"
@@ -47,7 +48,7 @@ class Share(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """Which rule a propagation takes: for convolutions, for linear layers, for what reads the image, and for plain sums.
+    """Which rule a propagation takes for convolutions, linear layers, those that read the image, and plain sums.
 
     It starts as the score or, as a `probability`, at 1; then a score that is negated starts at the dual
     of its unit, and activations that give negative values are refused.
@@ -60,6 +61,7 @@ class Sharing:
     epsilon: float = 1e-6
     gamma: float = 0.25
     probability: bool = False
+    attention: bool = False  # whether attention, layer norms and products of activations have rules too
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class Questions(Protocol):
         """range(count) in slices as large as one pass (of the head) takes, so that memory doesn't grow with `count`."""
         ...
 
+    def told(self, items: Iterable[Item], count: int) -> Iterator[Item]:
+        """The items, of which there are `count`, telling after each how far it is."""
+        ...
+
     def maps(self, method: "Method", image: Images | None = None, layer: int | None = None) -> Maps:
         """Another method's maps (N, K, h, w) of the same question; `layer` counts `layers()`."""
         ...
@@ -177,7 +183,7 @@ class Needs(StrEnum):
 
     NOTHING = ""
     LINEAR_HEAD = "a linear head"
-    RELU = "ReLUs and no other activations"
+    RELU = "ReLUs only"
     ATTENTION = "attention over the whole grid"
     RULES = "operations with a rule"
     BIASES = "a piecewise linear net"

@@ -52,7 +52,10 @@ def written_out(model: nn.Module, picture: Tensor, target: int, area: float, cel
     blur = blurred(picture)
     with torch.no_grad():
         gap = (model(picture[None]) - model(blur[None]))[0, target].abs()
-    logits = torch.zeros(cells, cells, dtype=picture.dtype)
+    flat = torch.full((height, width), 0.5, dtype=picture.dtype, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model((flat * picture + (1 - flat) * blur)[None])[0, target], flat)
+    logits = nn.functional.adaptive_avg_pool2d(gradient[None], cells)[0]
+    logits = logits / logits.abs().max()
     for weight in WEIGHTS:
         logits = logits.detach().requires_grad_()
         adam = torch.optim.Adam([logits], lr=0.3)
@@ -115,18 +118,18 @@ class Quadrant(nn.Module):
 
 def test_lights_the_quadrant_that_the_net_looks_at() -> None:
     """Its mask has the area that was asked for, nearly all of it in the quadrant, whatever the score's scale."""
-    images = image(1, 16, 16, seed=1)
+    images = image(1, 16, 16, seed=1, dtype=torch.float64)
     found = sightline.maps(Quadrant(), images, [[0, 1, 2, 3]], method=perturbation(steps=100))[0]
     quadrants = nn.functional.avg_pool2d(found[:, None], 4).flatten(1) * 16
-    assert_close(found.sum((1, 2)), torch.full((4,), 16.0), rtol=0.15, atol=0)
-    assert (quadrants.diagonal() > 0.85 * found.sum((1, 2))).all()
+    assert_close(found.sum((1, 2)), torch.full((4,), 16.0).double(), rtol=0.06, atol=0)
+    assert (quadrants.diagonal() > 0.94 * found.sum((1, 2))).all()
 
     class Loud(Quadrant):
         def forward(self, images: Tensor) -> Tensor:
             return 1000 * super().forward(images)
 
     loud = sightline.maps(Loud(), images, [[0, 1, 2, 3]], method=perturbation(steps=100))[0]
-    assert_close(loud, found, rtol=0, atol=0.05)
+    assert_close(loud, found, rtol=1e-3, atol=1e-5)
 
 
 def test_adds_up_its_areas_and_smooths_the_sum() -> None:
@@ -147,11 +150,8 @@ def _by_loops(plane: Tensor, sigma: float) -> Tensor:
 
 
 def test_zeros_where_the_blur_changes_nothing() -> None:
-    """An even image is its own blur."""
-    found = sightline.maps(seeded(Deep).double(), torch.ones(1, 3, 9, 9).double(), 1, method=perturbation())
-    assert found.abs().max() in (0, found.abs().max())
-    flat = sightline.maps(_Deaf(), image(1, 9, 9), 0, method=perturbation())
-    assert torch.equal(flat, torch.zeros(1, 8, 8))
+    found = sightline.maps(_Deaf(), image(1, 9, 9), 0, method=perturbation())
+    assert torch.equal(found, torch.zeros(1, 8, 8))
 
 
 class _Deaf(nn.Module):

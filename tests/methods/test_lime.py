@@ -14,7 +14,7 @@ from torch.testing import assert_close
 import sightline
 from sightline.errors import MethodError
 from sightline.methods import method
-from sightline.methods.superpixels import superpixels
+from sightline.methods.superpixels import drawing, superpixels
 
 pytest.importorskip("captum", reason="the extra superpixels isn't installed")
 pytest.importorskip("skimage", reason="the extra superpixels isn't installed")
@@ -45,7 +45,7 @@ class Linear(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         score = (self.weights * images).sum((1, 2, 3))
-        return torch.stack([score, -10 * score], 1) + 5
+        return torch.stack([score, -10 * score], 1) + 5.3
 
 
 def test_superpixels_are_the_patches_whatever_the_normalisation() -> None:
@@ -136,6 +136,20 @@ def test_repeats_bit_for_bit_and_leaves_every_global_draw_alone(name: str) -> No
     assert before[1:] == after[1:]
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_drawing_globally_leaves_no_trace_even_of_an_error() -> None:
+    def state() -> tuple[bytes, str]:
+        return torch.get_rng_state().numpy().tobytes(), repr(np.random.get_state())  # noqa: NPY002
+
+    before = state()
+    with drawing(3):
+        first = torch.rand(3)
+    with pytest.raises(KeyError), drawing(3):
+        assert torch.equal(torch.rand(3), first)
+        np.random.rand(3)  # noqa: NPY002
+        raise KeyError
+    assert state() == before
 
 
 @pytest.mark.parametrize("name", ["lime", "kernel-shap"])

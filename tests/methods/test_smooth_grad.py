@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import sightline
+from sightline.asking import Asking, Session
 from sightline.errors import MethodError
 from sightline.methods.smooth_grad import noisy
+from sightline.targets import Labels, question
 
 METHOD = sightline.methods.method("smooth-grad")
 
@@ -73,8 +75,14 @@ def test_opposite_gradients_cancel_where_saliency_is_blind_to_it() -> None:
 
 def test_noise_is_the_same_for_every_dtype_batch_and_count() -> None:
     images = image(2, 4, 4, dtype=torch.float64)
+
+    def about(given: Tensor) -> Asking:
+        return Asking(
+            Session(nn.Identity(), given, question(lambda out: out.sum((1, 2, 3)), Labels(()), len(given))), None
+        )
+
     runs = [
-        list(noisy(given, torch.Generator().manual_seed(3), samples, 0.2))
+        list(noisy(about(given), torch.Generator().manual_seed(3), samples, 0.2))
         for given, samples in ((images, 4), (images[1:], 4), (images.float(), 4), (images, 2))
     ]
     for s, whole in enumerate(runs[0]):

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from sightline.cli import options
 
+WIDE = 170  # columns, from which there is room for the idea
+
 
 def command(as_json: options.Json = False) -> None:
     """Print the table of methods: name, paper, what it reads, whether it is signed, its cost."""
@@ -31,14 +33,19 @@ def command(as_json: options.Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "idea", "signed", "class", "cost", "needs", "paper"):
-        table.add_column(name)
-    for row in METHODS:
-        table.add_row(
-            row.name, row.idea, "signed" if row.signed else "", "" if row.discriminative else "any", row.cost,
-            row.needs.value, row.paper,
-        )  # fmt: skip
     console = Console()
+    wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("name", "reads", "signed", "class", "cost", "needs", "paper", "idea")[: None if wide else -1]:
+        table.add_column(name, no_wrap=name in ("name", "reads"), overflow="fold")
+    for row in METHODS:
+        cells = (
+            row.name, row.kind.value, "signed" if row.signed else "", "" if row.discriminative else "any", row.cost,
+            row.needs.value, row.paper, row.idea,
+        )  # fmt: skip
+        table.add_row(*cells[: None if wide else -1])
     console.print(table, highlight=False)
-    console.print("[dim]Options go behind the name: rise:masks=4000. --json lists them.[/]", highlight=False)
+    console.print(
+        "[dim]Options go behind the name: rise:masks=4000; --json lists them. class any: the same map whatever is asked.[/]",
+        highlight=False,
+    )

@@ -21,7 +21,7 @@ def watching(console: Console) -> Iterator[tuple[Progress, Callable[["Method"], 
     Nothing is written before there is something to show.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bars = Progress(*columns, console=console, transient=True)
+    bars = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def watch(method: "Method") -> Callable[[int, int], None]:
         began, task = time.monotonic(), None

@@ -8,6 +8,7 @@ from sightline.errors import MethodError
 from sightline.methods.ablation_cam import ablation_cam
 from sightline.methods.attention_relevance import attention_relevance
 from sightline.methods.attention_rollout import attention_rollout
+from sightline.methods.attn_lrp import attn_lrp
 from sightline.methods.c_mwp import c_mwp
 from sightline.methods.cam import cam
 from sightline.methods.deconvnet import deconvnet
@@ -102,7 +103,7 @@ METHODS = (
            "the probability of winning, shared downwards",
            kind=Kind.ASKING, needs=Needs.RULES, forwards="2"),
     Method("c-mwp", c_mwp, "arXiv 1608.00507", "excitation backprop, less that of what speaks against the class",
-           kind=Kind.ASKING, needs=Needs.RULES, forwards="2"),
+           kind=Kind.ASKING, needs=Needs.RULES, forwards="2", backwards="2"),
     Method("lrp-epsilon", lrp_epsilon, "doi 10.1371/journal.pone.0130140",
            "the score shared by contribution, layer by layer",
            kind=Kind.ASKING, signed=True, layered=False, needs=Needs.RULES, forwards="2"),
@@ -113,6 +114,8 @@ METHODS = (
            kind=Kind.ASKING, signed=True, layered=False, needs=Needs.RULES, forwards="2"),
     Method("lrp-epsilon-plus-flat", lrp_epsilon_plus_flat, "arXiv 1910.09840", "LRP with a rule for each kind of layer",
            kind=Kind.ASKING, signed=True, layered=False, needs=Needs.RULES, forwards="2"),
+    Method("attn-lrp", attn_lrp, "arXiv 2402.05602", "the score shared through attention too, by LRP's rules",
+           kind=Kind.ASKING, signed=True, layered=False, needs=Needs.RULES, forwards="2"),
     Method("occlusion", occlusion, "arXiv 1311.2901", "what the score loses when a window is covered",
            kind=Kind.ASKING, signed=True, layered=False, backwards="0",
            forwards="1 + windows"),
@@ -122,7 +125,7 @@ METHODS = (
            kind=Kind.ASKING, layered=False, forwards="1 + masks", backwards="0"),
     Method("extremal-perturbation", extremal_perturbation, "arXiv 1910.08485",
            "parts of given sizes that keep the score highest", kind=Kind.ASKING, layered=False,
-           forwards="2 + len(areas) * steps", backwards="len(areas) * steps"),
+           forwards="3 + len(areas) * steps", backwards="1 + len(areas) * steps"),
     Method("lime", lime, "arXiv 1602.04938", "a sparse linear model of which superpixels count",
            kind=Kind.ASKING, signed=True, layered=False, needs=Needs.CAPTUM, forwards="1 + samples", backwards="0"),
     Method("kernel-shap", kernel_shap, "arXiv 1705.07874", "each superpixel's fair share of the score",

@@ -33,7 +33,7 @@ def over_noise(method: Method, *, samples: int = 25, noise: float = 0.15) -> Met
     """The mean of a method's maps over noise added to the image; the noise is SmoothGrad's."""
 
     def rule(ask: Questions, *, generator: torch.Generator, samples: int = samples, noise: float = noise) -> Maps:
-        total = reduce(torch.add, (ask.maps(method, image) for image in noisy(ask.image, generator, samples, noise)))
+        total = reduce(torch.add, (ask.maps(method, image) for image in noisy(ask, generator, samples, noise)))
         return total / samples
 
     return _composed(rule, f"{method.name} over noise", f"{method.idea}, averaged over noise", [method], "samples")

@@ -59,7 +59,7 @@ def _factorised(cells: Tensor, count: int) -> tuple[Tensor, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the last step's factors are as good as they get
         model = NMF(room, init="nndsvda", random_state=0, max_iter=500)
-        amounts[:, :room] = torch.from_numpy(model.fit_transform((cells / top).numpy()))
+        amounts[:, :room] = torch.from_numpy(model.fit_transform((cells / top).cpu().numpy()))
     directions[:room] = torch.from_numpy(model.components_)
     return _ordered(amounts * top, directions)
 

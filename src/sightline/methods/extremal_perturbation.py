@@ -8,17 +8,17 @@ pixels (20 here).
 
 What is simpler here: masks are smoothed on the grid, each cell against every other, and stretched
 bilinearly (there per pixel, against the cells nearby, with a margin); they mix the image with one
-blurred version (there with seven); cells are logistic functions, from 1/2 on, of what Adam moves
-(there clipped, from 1 on, by gradient descent, and with every other image mirrored). The score is
-divided by the difference that the blur makes, so that the penalty's weights have a scale; they grow
-from one that leaves the choice to the score to one that leaves next to none.
+blurred version (there with seven); cells are logistic functions of what Adam moves (there clipped,
+moved by gradient descent, and every other image is mirrored). They begin in the order of the
+score's gradient (there as equals, among which the sorted mask's penalty chooses by accident). The
+score is divided by the difference that the blur makes, so that the penalty's weights have a scale.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from sightline.errors import MethodError
 from sightline.methods.occlusion import BLUR, background, blurred
@@ -26,7 +26,7 @@ from sightline.types import Images, Maps, Questions
 
 COLDNESS = 20.0
 """Of the smooth maximum."""
-WEIGHTS = (1.0, 4.0, 16.0, 64.0, 256.0)
+WEIGHTS = (2.0, 8.0, 32.0, 128.0)
 """Of the penalty, in stages of equal length."""
 
 
@@ -57,11 +57,11 @@ def extremal_perturbation(
         )
     image, blur = ask.image, background(ask.image, "blur")
     pixels = image.shape[-2:]
-    size = [min(cells, side) for side in pixels]
+    size = (min(cells, pixels[0]), min(cells, pixels[1]))
     near = nearness(size, pixels).to(image)
     gap = (ask.scores - ask.of_images(blur[:, None])[:, 0]).abs().to(image)[..., None]
     # The gap travels as a last variable, which Adam leaves as it is: no gradient reaches it.
-    start = torch.cat([gap.new_zeros(*gap.shape[:2], len(near)), gap.where(gap > 0, 1)], -1)
+    start = torch.cat([_worth(ask, blur, size), gap.where(gap > 0, 1)], -1)
 
     def mask(variables: Tensor) -> Maps:
         return smooth_maximum(variables[..., :-1].sigmoid(), near).view(*variables.shape[:-1], *size)
@@ -83,6 +83,14 @@ def extremal_perturbation(
         masks.append(mask(found))
     maps = torch.stack(masks).sum(0).where(gap[..., None] > 0, 0)
     return blurred(maps, smooth) if smooth > 0 else maps
+
+
+def _worth(ask: Questions, blur: Images, size: tuple[int, int]) -> Tensor:
+    """What each cell of an even mask of 1/2 gains the score, to first order, (N, K, cells); the largest is 1 or -1."""
+    gained = (ask.at_image((ask.image + blur) / 2) * (ask.image - blur)[:, None]).sum(2)
+    worth = adaptive_avg_pool2d(gained, size).flatten(2)
+    most = worth.abs().amax(2, keepdim=True)
+    return worth / most.where(most > 0, 1)
 
 
 def nearness(cells: Sequence[int], pixels: Sequence[int]) -> Tensor:

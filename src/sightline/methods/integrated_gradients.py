@@ -36,7 +36,7 @@ def integrated_gradients(ask: Questions, *, steps: int = 50, baseline: str = "ze
     blank = blank_image(ask.image, baseline)
     way = ask.image - blank
     total: Tensor | float = 0.0
-    for place, weight in zip(*leggauss(steps), strict=True):  # on -1..1, where weights sum to 2
+    for place, weight in ask.told(zip(*leggauss(steps), strict=True), steps):  # on -1..1
         total = total + float(weight) / 2 * ask.at_image(blank + float(place + 1) / 2 * way)
     maps: Maps = (way[:, None] * total).sum(2)
     ends = ask.scores, ask.of_images(blank[:, None])[:, 0]

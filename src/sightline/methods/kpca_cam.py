@@ -34,9 +34,9 @@ def _first_component(cells: Tensor, kernel: str, gamma: float | None) -> Tensor:
     from sklearn.decomposition import KernelPCA  # slow to import, so where it is needed
     from sklearn.metrics.pairwise import pairwise_kernels
 
-    alike = pairwise_kernels(cells.numpy(), metric=kernel, filter_params=True, gamma=gamma)
+    alike = pairwise_kernels(cells.cpu().numpy(), metric=kernel, filter_params=True, gamma=gamma)
     rounding = len(cells) * torch.finfo(torch.float64).eps * abs(alike).max()
     if alike.max() - alike.min() <= rounding:
         return cells.new_zeros(len(cells))
     found = KernelPCA(1, kernel="precomputed", random_state=0).fit_transform(alike)
-    return torch.from_numpy(found)[:, 0]
+    return torch.from_numpy(found)[:, 0].to(cells)

@@ -18,18 +18,19 @@ from sightline.types import Images, Maps, Questions
 
 def smooth_grad(ask: Questions, *, generator: torch.Generator, samples: int = 25, noise: float = 0.15) -> Maps:
     """max_c |mean_s g_c(x + e_s)|, pixel by pixel."""
-    total = reduce(torch.add, (ask.at_image(image) for image in noisy(ask.image, generator, samples, noise)))
+    total = reduce(torch.add, (ask.at_image(image) for image in noisy(ask, generator, samples, noise)))
     return (total / samples).abs().amax(2)
 
 
-def noisy(image: Images, generator: torch.Generator, samples: int, noise: float) -> Iterator[Images]:
-    """The images with Gaussian noise of `noise` times each image's own range, one sample after another."""
+def noisy(ask: Questions, generator: torch.Generator, samples: int, noise: float) -> Iterator[Images]:
+    """The images asked about with Gaussian noise of `noise` times each image's own range, one sample after another."""
     if samples < 1 or not noise >= 0:
         raise MethodError(
             f"noise is drawn at least once and of a spread of 0 or more, got samples={samples}, noise={noise}"
         )
+    image = ask.image
     axes = tuple(range(1, image.ndim))
     spread = noise * (image.amax(axes, keepdim=True) - image.amin(axes, keepdim=True))
-    for _ in range(samples):
+    for _ in ask.told(range(samples), samples):
         # Drawn on the CPU in float32 and for one image: the same for every device, dtype and batch.
         yield image + spread * torch.randn(image.shape[1:], generator=generator).to(image)

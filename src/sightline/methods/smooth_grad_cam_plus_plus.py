@@ -26,7 +26,7 @@ def smooth_grad_cam_plus_plus(
     activations = ask.activations()
     scale = None
     first = second = third = torch.zeros(())
-    for image in noisy(ask.image, generator, samples, noise):
+    for image in noisy(ask, generator, samples, noise):
         _, gradients = ask.at_layer(image)
         if scale is None:  # gradients are measured in their own size, so that no power underflows
             largest = gradients.abs().amax((-3, -2, -1), keepdim=True)

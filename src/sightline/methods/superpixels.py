@@ -43,7 +43,7 @@ def superpixel_weights(
 
     def fitted(n: int, captum: Any) -> Tensor:
         """The weight of each superpixel of image n."""
-        with _drawing(seed), warnings.catch_warnings():
+        with drawing(seed), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of fits that don't converge
             weights = captum.attribute(
                 ask.image[n : n + 1].cpu(),
@@ -87,7 +87,7 @@ def superpixel_weights(
 
 
 @contextmanager
-def _drawing(seed: int) -> Iterator[None]:
+def drawing(seed: int) -> Iterator[None]:
     """Global random numbers from a seed, and then as if none had been drawn; scikit-learn's fits draw numpy's."""
     state = np.random.get_state()  # noqa: NPY002
     try:
@@ -107,7 +107,7 @@ def superpixels(image: Tensor, segments: int) -> Tensor:
     slic = needed("skimage.segmentation").slic
     low, high = image.amin(), image.amax()
     picture = (image.double() - low) / torch.where(high > low, high - low, 1).double()
-    grid = slic(picture.movedim(0, -1).numpy(), n_segments=segments, start_label=0, sigma=1, channel_axis=-1)
+    grid = slic(picture.movedim(0, -1).cpu().numpy(), n_segments=segments, start_label=0, sigma=1, channel_axis=-1)
     labels = torch.from_numpy(grid)
     if labels.max() < 1:
         raise MethodError(

@@ -19,7 +19,7 @@ def var_grad(ask: Questions, *, generator: torch.Generator, samples: int = 25, n
     if samples < 2:
         raise MethodError(f"var-grad needs two samples to see a change, got samples={samples}")
     mean, squares = torch.zeros(()), torch.zeros(())
-    for count, image in enumerate(noisy(ask.image, generator, samples, noise), 1):
+    for count, image in enumerate(noisy(ask, generator, samples, noise), 1):
         gradients = ask.at_image(image)
         before = gradients - mean.to(gradients)
         mean = mean.to(gradients) + before / count  # Welford: a mean square less a squared mean would cancel
