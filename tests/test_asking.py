@@ -13,7 +13,7 @@ from torchvision.models import densenet121, resnet18, squeezenet1_1
 import sightline
 from sightline import engine
 from sightline.asking import Asking, Session
-from sightline.errors import LayerNotReached, MethodError
+from sightline.errors import CutOff, LayerNotReached, MethodError
 from sightline.layers import LayerLike, find
 from sightline.targets import Labels, class_, contrast, counterfactual, question
 from sightline.types import Kind, Method, Questions
@@ -295,6 +295,16 @@ def test_a_climb_goes_down_its_loss() -> None:
     further = ask.climb(start, lambda v: images + v, lambda scores, v: -scores, steps=20, rate=0.1)
     better = torch.stack([ask.of_images((images + further[:, k])[:, None])[:, 0, k] for k in range(2)], 1)
     assert (better > ask.scores).all()
+
+
+def test_a_target_that_reads_no_logits_has_no_relevance() -> None:
+    class Two(Pooled):
+        def forward(self, images: Tensor) -> Any:
+            features = self.features(self.conv(images)).mean((2, 3))
+            return {"logits": self.head(features), "size": features.sum(1, keepdim=True)}
+
+    with pytest.raises(CutOff, match="doesn't read the logits"):
+        sightline.maps(seeded(Two), image(), lambda output: output["size"], layer="features", method="lrp-epsilon")
 
 
 # Options.

@@ -239,10 +239,7 @@ class Asking:
 
         def seeds(output: Any) -> tuple[Tensor, Tensor]:
             values = logits(output)
-            slopes = engine.slopes(self._scored(output, self.image), values)
-            if not slopes.any():
-                raise MethodError("relevance starts at the logits, and the target doesn't depend on them")
-            return values, slopes
+            return values, engine.slopes(self._scored(output, self.image), values)
 
         layer = None if to_image else self._layer
         with self._session.cast():

@@ -145,7 +145,7 @@ def test_drawing_globally_leaves_no_trace_even_of_an_error() -> None:
     before = state()
     with drawing(3):
         first = torch.rand(3)
-    with pytest.raises(KeyError), drawing(3):
+    with pytest.raises(KeyError), drawing(3):  # noqa: PT012
         assert torch.equal(torch.rand(3), first)
         np.random.rand(3)  # noqa: NPY002
         raise KeyError

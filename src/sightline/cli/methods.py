@@ -46,6 +46,7 @@ def command(as_json: options.Json = False) -> None:
         table.add_row(*cells[: None if wide else -1])
     console.print(table, highlight=False)
     console.print(
-        "[dim]Options go behind the name: rise:masks=4000; --json lists them. class any: the same map whatever is asked.[/]",
+        "[dim]Options go behind the name: rise:masks=4000; --json lists them. "
+        "class any: the same map whatever is asked.[/]",
         highlight=False,
     )

@@ -167,9 +167,14 @@ def _cut(tap: _Tap) -> str:
 
 
 def slopes(scores: Tensor, values: Tensor) -> Tensor:
-    """Gradients (N, K, M) of scores (N, K) with respect to the values (N, M) that they were computed from."""
+    """Gradients (N, K, M) of scores (N, K) with respect to the logits (N, M) that they were computed from.
+
+    Raises CutOff where they were computed from something else.
+    """
     found = [torch.autograd.grad(score, values, retain_graph=True, allow_unused=True)[0] for score in scores.sum(0)]
-    return torch.stack([torch.zeros_like(values) if each is None else each for each in found], 1)
+    if any(each is None for each in found):
+        raise CutOff("the target doesn't read the logits, where relevance starts; use a gradient method")
+    return torch.stack(found, 1)
 
 
 @contextmanager
