@@ -54,7 +54,11 @@ def peak_bytes(call: Callable[[], object]) -> int:
         file = Path(folder) / "trace.json"
         recorded.export_chrome_trace(str(file))
         events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
-    return max((e["args"]["Total Allocated"] for e in events if e["name"] == "[memory]"), default=0)
+    steps = [e["args"] for e in events if e["name"] == "[memory]"]
+    if not steps:
+        return 0
+    before = steps[0]["Total Allocated"] - steps[0]["Bytes"]  # what earlier calls left is counted on
+    return int(max(step["Total Allocated"] for step in steps) - before)
 
 
 @dataclass(frozen=True)

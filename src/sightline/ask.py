@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sightline import engine
 from sightline.asking import Asking, Passes, Progress, Session
-from sightline.errors import LayerError, MethodError, ModelError
+from sightline.errors import LayerError, MethodError, ModelError, SightlineError
 from sightline.layers import Choice, Layer, LayerLike, choose, find
 from sightline.methods import method as method_of
 from sightline.targets import Asked, Labels, Question, TargetLike, logits, question
@@ -67,14 +67,14 @@ def ask(
     *,
     seed: int = 0,
     progress: Watch = unwatched,
-    refused: list[MethodError] | None = None,
+    refused: list[SightlineError] | None = None,
 ) -> Result:
     """Answer one question at several layers by several methods, layers first, then methods.
 
     Methods that read activations and gradients share one forward pass, and one pass back per target.
     Methods that ask about no layer answer once. Raises what the engine and the target raise;
-    ModelError where scores aren't finite, MethodError where a method isn't defined on the model: where
-    a list `refused` is given, such methods are left out and their errors put there.
+    ModelError where scores aren't finite, MethodError or LayerError where a method isn't defined on the
+    model: where a list `refused` is given, such methods are left out and their errors put there.
     """
     module = engine.bare(module)
     session = Session(module, image.detach(), asking, seed)
@@ -99,7 +99,7 @@ def ask(
                 one = Asking(session, layer)
                 try:
                     found[at, by] = Found(layer, method, one.answer(method), one.passes)
-                except MethodError as error:
+                except (MethodError, LayerError) as error:
                     if refused is None:
                         raise
                     refused.append(error)

@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 
 from sightline.ask import Layers, Result, Watch, ask, chosen_layer, found_layers, is_list, unwatched
-from sightline.errors import LayerError, MethodError, ModelError
+from sightline.errors import LayerError, MethodError, ModelError, SightlineError
 from sightline.explanation import Explanation, Prediction
 from sightline.images import PictureLike, read_picture
 from sightline.layers import Layer, LayerLike
@@ -81,7 +81,7 @@ def compare(
     methods: Sequence[str | Method] = ("grad-cam",),
     seed: int = 0,
     progress: Watch = unwatched,
-    refused: list[MethodError] | None = None,
+    refused: list[SightlineError] | None = None,
 ) -> list[Explanation]:
     """One picture's question at several layers by several methods; layers first, then methods.
 
@@ -112,7 +112,7 @@ def explained(
     batch_size: int = 16,
     seed: int = 0,
     progress: Watch = unwatched,
-    refused: list[MethodError] | None = None,
+    refused: list[SightlineError] | None = None,
 ) -> list[list[Explanation]]:
     """For each picture its explanations, layers first, then methods; pictures go through the model in batches.
 

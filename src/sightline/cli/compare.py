@@ -46,7 +46,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Draw several methods, layers and targets of one picture on one sheet, each with its cost."""
-    from sightline.errors import MethodError
+    from sightline.errors import SightlineError
     from sightline.explainer import compare
     from sightline.methods import METHODS, method
 
@@ -56,7 +56,7 @@ def command(
     loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
     named: Any = None if layers is None else [name.strip() for name in layers.split(",")]
     asked: Any = None if not target else target[0] if len(target) == 1 else target
-    refused: list[MethodError] = []
+    refused: list[SightlineError] = []
     with watching(Console(stderr=True)) as (_, watch):
         whys = compare(loaded, source, asked, layers=named, methods=rows, seed=seed, progress=watch, refused=refused)
     if not whys:

@@ -120,7 +120,7 @@ METHODS = (
            kind=Kind.ASKING, signed=True, layered=False, backwards="0",
            forwards="1 + windows"),
     Method("muting", muting, "arXiv 1705.07857", "the least set of cells that the class can't do without",
-           kind=Kind.ASKING, layered=False, forwards="2 + cells**2 * (cells**2 + 1)", backwards="0"),
+           kind=Kind.ASKING, layered=False, forwards="2 * (cells**2 + 1)**2 + 2", backwards="0"),
     Method("rise", rise, "arXiv 1806.07421", "random masks, weighted by the confidence they leave",
            kind=Kind.ASKING, layered=False, forwards="1 + masks", backwards="0"),
     Method("extremal-perturbation", extremal_perturbation, "arXiv 1910.08485",

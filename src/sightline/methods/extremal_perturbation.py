@@ -58,17 +58,18 @@ def extremal_perturbation(
     image, blur = ask.image, background(ask.image, "blur")
     pixels = image.shape[-2:]
     size = (min(cells, pixels[0]), min(cells, pixels[1]))
-    near = nearness(size, pixels).to(image)
-    gap = (ask.scores - ask.of_images(blur[:, None])[:, 0]).abs().to(image)[..., None]
+    wide = torch.promote_types(image.dtype, torch.float32)
+    near = nearness(size, pixels).to(image.device, wide)
+    gap = (ask.scores - ask.of_images(blur[:, None])[:, 0]).abs().to(wide)[..., None]
     # The gap travels as a last variable, which Adam leaves as it is: no gradient reaches it.
-    start = torch.cat([_worth(ask, blur, size), gap.where(gap > 0, 1)], -1)
+    start = torch.cat([_worth(ask, blur, size).to(wide), gap.where(gap > 0, 1)], -1)
 
     def mask(variables: Tensor) -> Maps:
         return smooth_maximum(variables[..., :-1].sigmoid(), near).view(*variables.shape[:-1], *size)
 
     def shown(variables: Tensor) -> Images:
         large = interpolate(mask(variables)[:, None], pixels, mode="bilinear", align_corners=False)
-        return large * image + (1 - large) * blur
+        return (large * image + (1 - large) * blur).to(image)
 
     def loss_of(area: float, weight: float) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda scores, variables: weight * off_area(mask(variables), area) - scores / variables[..., -1].detach()

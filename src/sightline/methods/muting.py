@@ -55,7 +55,7 @@ def muting(ask: Questions, *, cells: int = 7, until: float = 0.1, fill: str = "z
         _missed(measure(ask.confidence, k), measure(ask.of_images, k), own[:, k], cells**2, until)
         for k in range(own.shape[1])
     ]
-    return torch.stack(found, 1).view(*own.shape, cells, cells).to(ask.image)
+    return torch.stack(found, 1).view(*own.shape, cells, cells).to(torch.promote_types(ask.image.dtype, own.dtype))
 
 
 def _missed(confidence: Measure, score: Measure, own: Tensor, cells: int, until: float) -> Tensor:

@@ -32,8 +32,9 @@ def occlusion(ask: Questions, *, window: int = 32, stride: int = 8, fill: str = 
         )
     places = [(y, x) for y in starts(height, window, stride) for x in starts(width, window, stride)]
     blank = background(ask.image, fill)
-    total = ask.image.new_zeros(*ask.scores.shape, height, width)
-    windows = ask.image.new_zeros(height, width)
+    wide = torch.promote_types(ask.image.dtype, torch.float32)
+    total = ask.image.new_zeros(*ask.scores.shape, height, width, dtype=wide)
+    windows = total.new_zeros(height, width)
     for part in ask.parts(len(places)):
         covered = torch.zeros(part.stop - part.start, 1, height, width, dtype=torch.bool, device=ask.image.device)
         for mask, (y, x) in zip(covered, places[part], strict=True):

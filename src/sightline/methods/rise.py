@@ -29,13 +29,14 @@ def rise(ask: Questions, *, generator: torch.Generator, masks: int = 1000, cells
             f"got masks={masks}, cells={cells}, keep={keep} and {height} x {width} pixels; "
             "leave them out for 1000, 7 and 0.5"
         )
-    total = ask.image.new_zeros(*ask.scores.shape, height, width)
+    wide = torch.promote_types(ask.image.dtype, torch.float32)
+    total = ask.image.new_zeros(*ask.scores.shape, height, width, dtype=wide)
     for part in ask.parts(masks):
         # one mask at a time: what is drawn doesn't depend on how large a part is
         drawn = [drawn_mask(height, width, cells, keep, generator) for _ in range(part.start, part.stop)]
-        seen = torch.stack(drawn).to(ask.image)
-        confidence = ask.confidence(ask.image[:, None] * seen[:, None])
-        total += torch.einsum("nmk,mhw->nkhw", confidence.to(seen), seen)
+        seen = torch.stack(drawn).to(total)
+        confidence = ask.confidence(ask.image[:, None] * seen[:, None].to(ask.image))
+        total += torch.einsum("nmk,mhw->nkhw", confidence.to(total), seen)
     return total / (masks * keep)
 
 

@@ -83,7 +83,7 @@ def superpixel_weights(
     spread = spread.where(spread > 0, 1)
     weights = [[fitted(n, told(n, k)) * spread[n, k].cpu() for k in range(scores.shape[2])] for n in range(len(labels))]
     maps = [torch.stack(rows)[:, cells] for rows, cells in zip(weights, labels, strict=True)]
-    return torch.stack(maps).to(ask.image)
+    return torch.stack(maps).to(ask.image.device, torch.promote_types(ask.image.dtype, torch.float32))
 
 
 @contextmanager
