@@ -184,6 +184,8 @@ def unused(name: str, taken: set[str]) -> str:
 
 
 def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sample: bool) -> None:
+    from sightline.explainer import NO_LAYER
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("picture", "target", "probability", "score", "peak x, y"):
         table.add_column(name, justify="right" if name in ("probability", "score") else "left", overflow="fold")
@@ -197,11 +199,11 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
     shown = files[:4] + ([f"... and {len(files) - 4} more"] if len(files) > 4 else [])
     console.print("wrote " + escape("\n      ".join(shown)), highlight=False, soft_wrap=True)
     first = rows[0]
-    console.print(
-        f"[dim]{first['method']} at layer {escape(first['layer'])} of {escape(model.name)} "
-        f"({model.source}): {escape(first['layer_why'])}; {first['passes']}[/]",
-        highlight=False,
-    )
+    where, why = f" at layer {first['layer']}", f"{first['layer_why']}; "
+    if first["layer"] == NO_LAYER:
+        where = why = ""
+    told = f"{first['method']}{where} of {model.name} ({model.source}): {why}{first['passes']}"
+    console.print(f"[dim]{escape(told)}[/]", highlight=False)
     if is_sample:
         console.print(
             "[dim]The sample is scikit-learn's china.jpg (CC BY 2.0); name pictures of your own to explain them.[/]"
