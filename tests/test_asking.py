@@ -189,6 +189,26 @@ def test_versions_are_scored_as_they_would_be_alone(target: Any) -> None:
     assert ask.passes.forwards == 1 + 19
 
 
+def test_a_model_that_takes_views_is_asked_about_versions_too() -> None:
+    """Versions go through with their channels last, in which a view of all of an image's values can't be taken."""
+
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 5, 3), nn.Linear(5 * 36, 4)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.conv(images).relu().view(len(images), -1))
+
+    model, images = seeded(Viewing), image(2, seed=4)
+    versions = torch.randn(2, 19, 3, 8, 8)
+    with torch.no_grad():
+        true = model(versions.flatten(0, 1)).view(2, 19, 4)
+        with pytest.raises(RuntimeError, match="view"):
+            model(versions[0].contiguous(memory_format=torch.channels_last))
+    assert_close(asking(model, images, [[0, 1, 2, 3]] * 2).of_images(versions), true)
+
+
 def test_confidence_is_the_class_probability() -> None:
     model, images = seeded(Residual), image(2, seed=4)
     values = model(images).detach()

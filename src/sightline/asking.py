@@ -70,6 +70,7 @@ class Session:
     output: Any = None
     scores: Tensor | None = None
     asked: list[list[Asked]] = field(default_factory=list)
+    channels_last: bool = True
     stages: dict[Layer, list[Layer]] = field(default_factory=dict)
     cast: Callable[[], AbstractContextManager[Any]] = field(init=False)
 
@@ -159,7 +160,7 @@ class Asking:
         n, found = len(images), []
         for part in torch.split(images, max(1, AT_ONCE // n), 1):
             self.passes.forwards += part.shape[1]
-            output = self._answered(part.transpose(0, 1).flatten(0, 1))
+            output = self._answered_many(part.transpose(0, 1).flatten(0, 1))
             found.append(self._read(output, n, part.shape[1], read))
         return torch.cat(found, 1)
 
@@ -321,6 +322,16 @@ class Asking:
         self.passes.forwards += 1
         with self._session.cast():
             return [engine.Head(self._module, self.image[n : n + 1], self._layer) for n in range(len(self.image))]
+
+    def _answered_many(self, images: Images) -> Any:
+        """The output for a batch with its channels last, which is faster, unless the model can't take it."""
+        session = self._session
+        if session.channels_last:
+            try:
+                return self._answered(images.contiguous(memory_format=torch.channels_last))
+            except ModelError:
+                session.channels_last = False  # as where its code takes a view; if that isn't why, it fails again
+        return self._answered(images)
 
     def _answered(self, image: Images) -> Any:
         with self._session.cast():
