@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sightline import engine
 from sightline.errors import LayerError, MethodError, ModelError
 from sightline.layers import Layer, stages
-from sightline.outputs import detached, joined, rows
+from sightline.outputs import detached, joined, rows, wide
 from sightline.targets import Asked, Question, logits
 from sightline.types import (
     Activations,
@@ -207,7 +207,7 @@ class Asking:
             )
         try:
             with torch.autocast(self.image.device.type, enabled=False):
-                return _wide(method.answer(self, self._session.seed))
+                return wide(method.answer(self, self._session.seed))
         except MethodError as error:
             if method.name in str(error):
                 raise
@@ -389,17 +389,13 @@ class Asking:
         question = self._session.question
         if question.target is None:
             of_each = question.of_rows([i for _ in range(m) for i in range(n)])
-            return _wide(read(of_each, output).detach()).view(m, n, -1).transpose(0, 1)
+            return wide(read(of_each, output).detach()).view(m, n, -1).transpose(0, 1)
         each = [read(question, rows(output, slice(j * n, (j + 1) * n))) for j in range(m)]
-        return _wide(torch.stack(each, 1).detach())
+        return wide(torch.stack(each, 1).detach())
 
     def _tell(self, done: int, of: int) -> None:
         if self._session.progress is not None:
             self._session.progress(done, of)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _plane(values: Tensor, grid: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A model's output, whatever its container: some of its rows, several joined, or cut from its graph."""
+"""A model's output, whatever its container and dtype: some rows, several joined, cut from its graph, or widened."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,6 +20,11 @@ def joined(outputs: Sequence[Any]) -> Any:
 def detached(output: Any) -> Any:
     """The same output without a graph."""
     return _each([output], lambda parts: parts[0].detach())
+
+
+def wide(values: Tensor) -> Tensor:
+    """Half precision as float32, in which sums keep their digits; other dtypes as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def _each(outputs: Sequence[Any], change: Callable[[list[Tensor]], Tensor]) -> Any:

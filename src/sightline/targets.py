@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from sightline.errors import ModelError, TargetError
+from sightline.outputs import wide
 
 Target = Callable[[Any], Tensor]
 """The model's output -> scores (N,), or (N, K) for K questions of each image."""
@@ -275,10 +276,6 @@ class Asked:
     index: int | None = None
 
 
-def _wide(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-
-
 @dataclass(frozen=True)
 class Question:
     """What is asked of a batch: a target, or phrases, one row for all images or one per image.
@@ -337,7 +334,7 @@ class Question:
     def confidences(self, output: Any) -> Tensor:
         """In 0..1 (N, K): a class's probability, one less that where it's negated; for a contrast of two classes,
         and for a target of one's own, the logistic function of the score."""
-        scores = _wide(self.scores(output))
+        scores = wide(self.scores(output))
         found = scores.sigmoid()
         if self.target is None and not self.multi_label:
             plain = torch.tensor(
@@ -345,7 +342,7 @@ class Question:
             )
             negated = torch.tensor([[p.negated for p in row] for row in self.phrases], device=scores.device)
             index = [[p.index for p in row] for row in self.phrases]
-            shares = class_(index if len(index) > 1 else index * len(scores))(_wide(logits(output)).softmax(1))
+            shares = class_(index if len(index) > 1 else index * len(scores))(wide(logits(output)).softmax(1))
             found = torch.where(plain, torch.where(negated, 1 - shares, shares), found)
         return found
 

@@ -22,6 +22,7 @@ from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
 from sightline.engine.replay import DivergedError, Record, Replay
 from sightline.errors import MethodError
 from sightline.layers import Layout, layout
+from sightline.outputs import wide
 from sightline.types import Attention
 
 
@@ -191,8 +192,7 @@ def _gradients(scores: Tensor, softmaxes: Sequence[_Softmax], *, half: bool) -> 
 
 def _by_image(values: Tensor, images: int) -> Tensor:
     """(N * heads, T, T) or (N, heads, T, T) -> the latter, in float32 or wider."""
-    wide = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-    return wide.reshape(images, -1, *values.shape[-2:])
+    return wide(values).reshape(images, -1, *values.shape[-2:])
 
 
 def _blocks(model: nn.Module, found: Sequence[_Softmax], seen: _Seen, scores: Tensor) -> list[nn.Module]:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sightline.engine.gradients import _wide
 from sightline.engine.rules import (
     MULTIPLES,
     Call,
@@ -29,6 +28,7 @@ from sightline.engine.rules import (
     over,
     stabilised,
 )
+from sightline.outputs import wide
 from sightline.types import Share
 
 
@@ -47,11 +47,11 @@ def _matrix_product(passage: Passage, call: Call) -> Step:
     factors = call.args[:2]
     if not all(map(passage.is_activation, factors)):
         return matrix_product(passage, call)
-    leaves = [_wide(source.detach()).requires_grad_() for source in call.sources]
+    leaves = [wide(source.detach()).requires_grad_() for source in call.sources]
     product = call.run(leaves)
 
     def back(relevance: Tensor) -> Sequence[Tensor | None]:
-        ratio = over(_wide(relevance), stabilised(2 * product.detach(), passage.sharing.epsilon))
+        ratio = over(wide(relevance), stabilised(2 * product.detach(), passage.sharing.epsilon))
         shares = torch.autograd.grad(product, leaves, ratio, retain_graph=True)
         return [leaf.detach() * share for leaf, share in zip(leaves, shares, strict=True)]
 
@@ -62,12 +62,12 @@ def _softmax(passage: Passage, call: Call) -> Step:
     """Masked places, whose x is minus infinity and s 0, get nothing."""
     given = call.given("input", "dim")
     (source,), result = call.sources, call.result()
-    share, dim = _wide(result), given["dim"]
+    share, dim = wide(result), given["dim"]
 
     def back(relevance: Tensor) -> Sequence[Tensor | None]:
-        relevance = _wide(relevance)
+        relevance = wide(relevance)
         change = relevance - share * relevance.sum(dim, keepdim=True)
-        return [torch.where(share != 0, _wide(source.detach()) * change, 0)]
+        return [torch.where(share != 0, wide(source.detach()) * change, 0)]
 
     return Step(result, [source], back)
 
@@ -78,14 +78,14 @@ def _layer_norm(passage: Passage, call: Call) -> Step:
         raise Refused(f"has no rule for {call} with weights that depend on the image")
     (source,), weight, bias = call.sources, given.get("weight"), given.get("bias")
     dims = tuple(range(-len(given["normalized_shape"]), 0))
-    x = _wide(source.detach())
+    x = wide(source.detach())
     scale = (x.var(dims, unbiased=False, keepdim=True) + given.get("eps", 1e-5)).rsqrt()
-    scale = scale if weight is None else scale * _wide(weight.detach())
+    scale = scale if weight is None else scale * wide(weight.detach())
 
     def of(x: Tensor, w: Tensor) -> Tensor:
         return (x - x.mean(dims, keepdim=True)) * w
 
-    product = Product(of, source, scale, None if bias is None else _wide(bias.detach()), Share.EPSILON)
+    product = Product(of, source, scale, None if bias is None else wide(bias.detach()), Share.EPSILON)
     return product.step(passage, call.result())
 
 

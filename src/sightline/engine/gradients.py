@@ -21,6 +21,7 @@ from sightline.engine.passes import main_tensor, plain, replaced, run
 from sightline.engine.relu import ruled
 from sightline.errors import CutOff, LayerError, LayerNotReached
 from sightline.layers import Layer, Layout, Order, layout_of
+from sightline.outputs import wide
 from sightline.types import Relu
 
 CHUNK_BYTES = 32 * 2**20
@@ -36,7 +37,7 @@ _LINEAR_STEPS = {
 
 
 @dataclass(slots=True)
-class _Tap:
+class Tap:
     """What one layer gave in one forward pass."""
 
     layer: Layer
@@ -84,7 +85,7 @@ class Answer:
     output: Any
     activations: list[Tensor]
     layouts: list[Layout]
-    _taps: list[_Tap]
+    _taps: list[Tap]
 
     def gradients(
         self, scores: Tensor, columns: Tensor | None = None, relu: Relu = Relu.PLAIN
@@ -110,7 +111,7 @@ class Answer:
             grids = []
             for tap, layout, gradient in zip(self._taps, self.layouts, raw, strict=True):
                 if gradient is None:
-                    raise CutOff(_cut(tap))
+                    raise CutOff(cut_off(tap))
                 grid = layout.to_grid(gradient.movedim(0, 1))
                 if layout.prefix and gradient.any() and not grid.any():
                     raise CutOff(
@@ -127,18 +128,18 @@ class Answer:
         """
         tap, layout = self._taps[0], self.layouts[0]
         if tap.value is None or not scores.requires_grad:
-            raise CutOff(_cut(tap))
+            raise CutOff(cut_off(tap))
         first, second = [], []
         for score in scores.sum(0):
             (gradient,) = torch.autograd.grad(score, tap.value, create_graph=True, allow_unused=True)
             if gradient is None:
-                raise CutOff(_cut(tap))
+                raise CutOff(cut_off(tap))
             product = None
             if gradient.requires_grad:
                 along = (gradient * tap.value.detach()).sum()
                 (product,) = torch.autograd.grad(along, tap.value, retain_graph=True, allow_unused=True)
-            first.append(_wide(gradient.detach()))
-            second.append(torch.zeros_like(first[-1]) if product is None else _wide(product.detach()))
+            first.append(wide(gradient.detach()))
+            second.append(torch.zeros_like(first[-1]) if product is None else wide(product.detach()))
         return layout.to_grid(torch.stack(first, 1)), layout.to_grid(torch.stack(second, 1))
 
     def nonlinear_step(self, scores: Tensor, layer: int = 0) -> str | None:
@@ -157,7 +158,7 @@ class Answer:
         return None
 
 
-def _cut(tap: _Tap) -> str:
+def cut_off(tap: Tap) -> str:
     if tap.is_image:
         return "the score doesn't depend on the image in a way that has a gradient"
     return (
@@ -186,10 +187,10 @@ def asked(model: nn.Module, image: Tensor, layers: Sequence[Layer], *, from_imag
     """
     with borrowed(model), torch.inference_mode(False), torch.set_grad_enabled(from_image):
         image = plain(image)
-        taps = [_Tap(layer, alone=len(layers) == 1 and not from_image) for layer in layers]
+        taps = [Tap(layer, alone=len(layers) == 1 and not from_image) for layer in layers]
         hooks = [(tap.layer.module, tap.hook) for tap in taps]
         if from_image:
-            taps.append(_Tap(Layer("image", model), alone=False, is_image=True, value=image.requires_grad_()))
+            taps.append(Tap(Layer("image", model), alone=False, is_image=True, value=image.requires_grad_()))
             image = image.clone()
         output = run(model, image, hooks)
         lost = not _has_graph(output) or sum(tap.starts for tap in taps) > 1
@@ -202,11 +203,11 @@ def asked(model: nn.Module, image: Tensor, layers: Sequence[Layer], *, from_imag
         layouts, activations = [], []
         for tap in taps:
             if tap.value is None:
-                raise LayerNotReached(_not_reached(tap))
+                raise LayerNotReached(not_reached(tap))
             space = tuple(image.shape[2:])
             layout = Layout(Order.CHANNELS_FIRST, space) if tap.is_image else layout_of(tap.layer, tap.value, space)
             layouts.append(layout)
-            activations.append(layout.to_grid(_wide(tap.value.detach())))
+            activations.append(layout.to_grid(wide(tap.value.detach())))
         with torch.enable_grad():
             yield Answer(output, activations, layouts, taps)
 
@@ -219,15 +220,11 @@ def _has_graph(output: Any) -> bool:
     return any(map(_has_graph, parts))
 
 
-def _not_reached(tap: _Tap) -> str:
+def not_reached(tap: Tap) -> str:
     name = f"layer {tap.layer.name!r} ({type(tap.layer.module).__name__})"
     if not tap.calls:
         return f"{name} isn't called in the model's forward pass; name one that is"
     return f"{name} is called {tap.calls} times, so there is no call {tap.layer.call}; calls count from 0"
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +243,7 @@ class _Pool:
         return (pooled / math.prod(like.shape[dim] for dim in self.dims)).expand(-1, *like.shape)
 
 
-def _pool(tap: _Tap, scores: Tensor) -> _Pool | None:
+def _pool(tap: Tap, scores: Tensor) -> _Pool | None:
     """The average pooling after a layer, if nothing else uses the layer; it spares one copy of the map per score."""
     if tap.value is None or tap.handed_on is None:
         return None
@@ -277,10 +274,10 @@ def _differentiate(
     ask = _each if len(questions) == 1 else _together
 
     def spread(raw: Sequence[Tensor | None], scale: float) -> list[Tensor | None]:
-        wide = [None if g is None else _wide(g) / scale if scale != 1 else _wide(g) for g in raw]
+        widened = [None if g is None else wide(g) / scale if scale != 1 else wide(g) for g in raw]
         return [
             g if g is None or pool is None else pool.spread(g, value)
-            for g, value, pool in zip(wide, values, pools, strict=True)
+            for g, value, pool in zip(widened, values, pools, strict=True)
         ]
 
     if any(value.dtype is torch.float16 for value in values):

@@ -18,12 +18,13 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from sightline.engine.attention_rules import ATTENTION_RULES
-from sightline.engine.gradients import HALF_SCALE, _cut, _not_reached, _Tap, _wide
+from sightline.engine.gradients import HALF_SCALE, Tap, cut_off, not_reached
 from sightline.engine.loan import borrowed
 from sightline.engine.passes import plain, run
 from sightline.engine.rules import RULES, Call, Product, Refused, Step, over, step_of, tensors
 from sightline.errors import CutOff, LayerNotReached, MethodError
 from sightline.layers import Layer, Layout, layout_of
+from sightline.outputs import wide
 from sightline.types import Share, Sharing
 
 _ADVICE = "use grad-cam or input-x-gradient, which need no rules"
@@ -51,14 +52,14 @@ def relevances(
     """
     with borrowed(model), torch.inference_mode(False), torch.enable_grad():
         image = plain(image)
-        tap = _Tap(layer or Layer("image", model), alone=True, is_image=layer is None)
+        tap = Tap(layer or Layer("image", model), alone=True, is_image=layer is None)
         if layer is None:
             tap.value = image.requires_grad_()
         passage = _Passage(tap, sharing, image)
         with passage:
             output = run(model, image.clone(), [(layer.module, tap.hook)] if layer else [])
         if tap.value is None:
-            raise LayerNotReached(_not_reached(tap))
+            raise LayerNotReached(not_reached(tap))
         logits, seeds = seeds_of(output)
         found = passage.relevance(logits, seeds.detach(), contrast=contrast)
         if layer is None:
@@ -83,7 +84,7 @@ class _Shared(torch.autograd.Function):
 class _Passage(TorchFunctionMode):
     """One forward pass on whose way back relevance is shared."""
 
-    def __init__(self, tap: _Tap, sharing: Sharing, image: Tensor) -> None:
+    def __init__(self, tap: Tap, sharing: Sharing, image: Tensor) -> None:
         super().__init__()
         self.tap, self.sharing = tap, sharing
         self._others = WeakIdKeyDictionary({image: None})  # what depends on the image and not on the tap
@@ -154,7 +155,7 @@ class _Passage(TorchFunctionMode):
     def relevance(self, logits: Tensor, seeds: Tensor, *, contrast: bool) -> Tensor:
         """Relevance (N, K, ...) where the tap is, for the scores' gradients (N, K, classes) in the logits."""
         if not logits.requires_grad:
-            raise CutOff(_cut(self.tap))
+            raise CutOff(cut_off(self.tap))
         last = self._last_products(logits)
         lowest, highest = seeds.flatten(2).amin(2), seeds.flatten(2).amax(2)
         if self.sharing.probability:
@@ -187,10 +188,10 @@ class _Passage(TorchFunctionMode):
                 seed = (column * scale).to(logits.dtype)
                 (raw,) = torch.autograd.grad(logits, value, seed, retain_graph=True, allow_unused=True)
                 if raw is None:
-                    raise CutOff(_cut(self.tap))
+                    raise CutOff(cut_off(self.tap))
                 if raw.isfinite().all():
                     break
-            columns.append(_wide(raw) / scale)
+            columns.append(wide(raw) / scale)
         return torch.stack(columns, 1)
 
     def _last_products(self, logits: Tensor) -> list[Product]:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from torch.overrides import resolve_name
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from sightline.engine.gradients import _wide
+from sightline.outputs import wide
 from sightline.types import Share, Sharing
 
 # Weighted sums: Sharing.convolution and Sharing.linear, or Sharing.first where they read the image.
@@ -228,7 +228,7 @@ def _added(passage: Passage, call: Call) -> Step:
     signs = list(_ADDITIONS[call.name])
     signs[call.name not in ("rsub", "__rsub__")] *= given.get("alpha", 1)
     terms = [(each, sign) for each, sign in ((first, signs[0]), (second, signs[1])) if passage.is_activation(each)]
-    parts = [sign * _wide(each.detach()) for each, sign in terms]
+    parts = [sign * wide(each.detach()) for each, sign in terms]
     return summed_up(passage, call.result(), [each for each, _ in terms], parts)
 
 
@@ -242,14 +242,14 @@ def summed_up(passage: Passage, result: Tensor, terms: list[Tensor], parts: list
     share = passage.share(passage.sharing.sums, *sources)
 
     def back(relevance: Tensor) -> Sequence[Tensor | None]:
-        relevance = _wide(relevance)
+        relevance = wide(relevance)
         if share is Share.FLAT or (share is Share.PLUS and len(parts) == 1):
             shares = [relevance / len(parts) for _ in parts]
         elif share is Share.PLUS:
             ratio = over(relevance, torch.stack([part.clamp(min=0).expand_as(relevance) for part in parts]).sum(0))
             shares = [ratio * part.clamp(min=0) for part in parts]
         else:
-            ratio = over(relevance, stabilised(_wide(result), passage.sharing.epsilon))
+            ratio = over(relevance, stabilised(wide(result), passage.sharing.epsilon))
             shares = [ratio * part for part in parts]
         pairs = zip(compress(shares, depending), sources, strict=True)
         return [each.sum_to_size(source.shape) for each, source in pairs]
@@ -285,10 +285,10 @@ class Product:
         parts = self.ready.get(dual) or self._parts(-self.weight if dual else self.weight, passage.sharing)
         if passage.several:
             self.ready[dual] = parts
-        return torch.stack([part.back(_wide(relevance)) for part in parts]).sum(0)
+        return torch.stack([part.back(wide(relevance)) for part in parts]).sum(0)
 
     def _parts(self, w: Tensor, sharing: Sharing) -> list["Part"]:
-        x, b, gamma = _wide(self.source.detach()), self.bias, sharing.gamma
+        x, b, gamma = wide(self.source.detach()), self.bias, sharing.gamma
         match self.share:
             case Share.EPSILON:
                 part = self._part([(x, w)], b)
@@ -341,7 +341,7 @@ def _convolved(passage: Passage, call: Call) -> Step:
     source, weight, bias = given["input"], given["weight"], given.get("bias")
     if not passage.depends(source) or passage.is_activation(weight) or passage.is_activation(bias):
         raise Refused(f"has no rule for {call} with weights that depend on the image")
-    weight, flat = _wide(weight.detach()), [1] * (weight.ndim - 2)
+    weight, flat = wide(weight.detach()), [1] * (weight.ndim - 2)
     linear, transposed = call.name == "linear", "transpose" in call.name
     groups = call.given(*names, "stride", "padding", "output_padding", "groups").get("groups", 1) if transposed else 1
 
@@ -356,7 +356,7 @@ def _convolved(passage: Passage, call: Call) -> Step:
         return result
 
     share = passage.share(passage.sharing.linear if linear else passage.sharing.convolution, source)
-    bias = None if bias is None else channels(_wide(bias.detach()))[1]
+    bias = None if bias is None else channels(wide(bias.detach()))[1]
     result = call.result()
     by_channel = channels if result.ndim == (2 if linear else weight.ndim) else None
     return Product(of, source, weight, bias, share, by_channel).step(passage, result)
@@ -368,7 +368,7 @@ def matrix_product(passage: Passage, call: Call) -> Step:
     if all(map(passage.is_activation, factors)):
         raise Refused(f"has no rule for {call} of two values that depend on the image, such as attention")
     first = factors[0] is source
-    weight = _wide(factors[first].detach())
+    weight = wide(factors[first].detach())
     of = (lambda x, w: torch.matmul(x, w)) if first else (lambda x, w: torch.matmul(w, x))
     share = passage.share(passage.sharing.linear, source)
     return Product(of, source, weight, None, share).step(passage, call.result())
@@ -378,7 +378,7 @@ def _averaged(passage: Passage, call: Call) -> Step:
     if len(call.sources) != 1 or "bicubic" in (*call.args, *call.kwargs.values()):
         raise Refused(f"has no rule for {call} by weights that may be negative")
     (source,) = call.sources
-    weight = torch.ones((), device=source.device, dtype=_wide(source.detach()).dtype)
+    weight = torch.ones((), device=source.device, dtype=wide(source.detach()).dtype)
     share = passage.share(passage.sharing.sums, source)
     step = Product(lambda x, w: call.run([x * w]), source, weight, None, share).step(passage, call.result())
     step.product = None  # not one that has weights
@@ -392,16 +392,16 @@ def _normalised(passage: Passage, call: Call) -> Step:
     fixed = mean is not None and not given.get("training") and passage.depends(source) and len(call.sources) == 1
     if call.func is not functional.batch_norm or not fixed:
         raise Refused(f"has no rule for {call} by the statistics of the images at hand")
-    scale = (_wide(variance) + given.get("eps", 1e-5)).rsqrt()
-    scale = scale if given.get("weight") is None else scale * _wide(given["weight"].detach())
-    shift = -_wide(mean) * scale
-    shift = shift if given.get("bias") is None else shift + _wide(given["bias"].detach())
+    scale = (wide(variance) + given.get("eps", 1e-5)).rsqrt()
+    scale = scale if given.get("weight") is None else scale * wide(given["weight"].detach())
+    shift = -wide(mean) * scale
+    shift = shift if given.get("bias") is None else shift + wide(given["bias"].detach())
     result = call.result()
     before = step_of(source.grad_fn)
     if before is not None and before.product is not None and before.product.channels is not None:
         return before.product.folded(scale, shift).step(passage, result)
     scale = scale.view(-1, *[1] * (result.ndim - 2))
-    return summed_up(passage, result, [source], [_wide(source.detach()) * scale])
+    return summed_up(passage, result, [source], [wide(source.detach()) * scale])
 
 
 RULES = (
