@@ -11,8 +11,8 @@ What each method's map shows, what it costs for one target of one image, what it
 from. *Signed* maps are negative where the evidence is against; *any* in the column class: the same map whatever is
 asked. A forward is a pass through the whole model, a back a pass from the score to what is explained, a head a pass
 through what follows the layer. Costs are written in the method's own options and in the layer's `channels`, `positions`
-and the number of `layers` asked about (of blocks, in a transformer). Definitions, equations and what differs from the paper stand in the file that
-the name leads to. Made by `python recipes/methods_page.py`; a test compares.
+and the number of `layers` asked about (of blocks, in a transformer). Definitions, equations and what differs from the
+paper stand in the file that the name leads to. Made by `python recipes/methods_page.py`; a test compares.
 
 | method | idea | signed | class | cost | needs | paper |
 |---|---|---|---|---|---|---|
