@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from sightline.engine.graph import nodes, operation
 from sightline.engine.loan import borrowed
 from sightline.engine.passes import main_tensor, plain, replaced, run
 from sightline.engine.relu import ruled
@@ -145,16 +146,10 @@ class Answer:
     def nonlinear_step(self, scores: Tensor, layer: int = 0) -> str | None:
         """The name of a non-linear operation between a layer and the scores, or None where all are linear."""
         value = self._taps[layer].value
-        seen, waiting = {value.grad_fn if value is not None else None}, [scores.grad_fn]
-        while waiting:
-            node = waiting.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            step = node.name().split("Backward")[0].rpartition("::")[2]
-            if step not in _LINEAR_STEPS:
-                return step
-            waiting += [before for before, _ in node.next_functions]
+        start = None if value is None else value.grad_fn
+        for node in nodes(scores, until=lambda node: node is start):
+            if node is not start and operation(node) not in _LINEAR_STEPS:
+                return operation(node)
         return None
 
 
@@ -247,15 +242,8 @@ def _pool(tap: Tap, scores: Tensor) -> _Pool | None:
     """The average pooling after a layer, if nothing else uses the layer; it spares one copy of the map per score."""
     if tap.value is None or tap.handed_on is None:
         return None
-    users, seen, waiting = [], set(), [scores.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if any(before is tap.handed_on.grad_fn for before, _ in node.next_functions):
-            users.append(node)
-        waiting += [before for before, _ in node.next_functions]
+    layer = tap.handed_on.grad_fn
+    users = [node for node in nodes(scores) if any(before is layer for before, _ in node.next_functions)]
     if len(users) != 1 or users[0].name() != "MeanBackward1":
         return None
     saved: Any = users[0]

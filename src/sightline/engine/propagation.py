@@ -7,7 +7,7 @@ place, by the rules of rules.py. A function without a rule, and whatever the mod
 refused by name where it lies on the way to the score.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from sightline.engine.attention_rules import ATTENTION_RULES
 from sightline.engine.gradients import HALF_SCALE, Tap, cut_off, not_reached
+from sightline.engine.graph import nodes
 from sightline.engine.loan import borrowed
 from sightline.engine.passes import plain, run
 from sightline.engine.rules import RULES, Call, Product, Refused, Step, over, step_of, tensors
@@ -135,7 +136,7 @@ class _Passage(TorchFunctionMode):
         """Whether a value depends on where relevance ends."""
         if not isinstance(value, Tensor) or not value.requires_grad:
             return False
-        return value is self.tap.value or any(step_of(node) for node in _nodes(value, until=step_of))
+        return value is self.tap.value or any(step_of(node) for node in nodes(value, until=step_of))
 
     def is_activation(self, value: Any) -> bool:
         """Whether a value depends on the image."""
@@ -196,7 +197,7 @@ class _Passage(TorchFunctionMode):
 
     def _last_products(self, logits: Tensor) -> list[Product]:
         """The last weighted sums before the logits. Raises MethodError where something on the way has no rule."""
-        for node in _nodes(logits):
+        for node in nodes(logits):
             step = step_of(node)
             if step is None and not hasattr(node, "variable"):
                 name = node.name().removesuffix("0").removesuffix("Backward")
@@ -206,21 +207,8 @@ class _Passage(TorchFunctionMode):
                 )
             if step is not None and step.refusal:
                 raise MethodError(f"relevance propagation {step.refusal}; {_ADVICE}")
-        steps = [step_of(node) for node in _nodes(logits, until=_product_of)]
+        steps = [step_of(node) for node in nodes(logits, until=_product_of)]
         return [step.product for step in steps if step is not None and step.product is not None]
-
-
-def _nodes(value: Tensor, until: Callable[[Node], Any] = lambda node: False) -> Iterator[Node]:
-    """The nodes of the graph that a value comes from; not what lies before those that `until` is true of."""
-    waiting, seen = [value.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        yield node
-        if not until(node):
-            waiting += [before for before, _ in node.next_functions]
 
 
 def _product_of(node: Node) -> Any:

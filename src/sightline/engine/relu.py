@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
+from sightline.engine.graph import nodes, operation
 from sightline.errors import MethodError
 from sightline.types import Relu
 
@@ -48,13 +49,9 @@ def _positive(gradients: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]
 
 
 def _relus(scores: Tensor, rule: Relu) -> list[Node]:
-    found, seen, waiting = [], set(), [scores.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        step = node.name().split("Backward")[0].rpartition("::")[2]
+    found = []
+    for node in nodes(scores):
+        step = operation(node)
         if step in _OTHERS or isinstance(node, BackwardCFunction):
             what = f"the custom function {step}" if isinstance(node, BackwardCFunction) else step
             raise MethodError(
@@ -63,7 +60,6 @@ def _relus(scores: Tensor, rule: Relu) -> list[Node]:
             )
         if step in _RELUS or (step == "Clamp" and getattr(node, "_saved_min", None) == 0):
             found.append(node)
-        waiting += [before for before, _ in node.next_functions]
     if not found:
         raise MethodError(
             f"the {rule.name.lower()} rule is defined for ReLUs, and none lies on the way to the score; "
