@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src/sightline"
 ORDER = (
     "errors", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking", "ask", "preprocess",
     "transforms", "model",
-    "regions", "images", "render", "explanation", "explainer", "bundled", "sources", "cli",
+    "regions", "images", "trials", "metrics", "render", "checks", "explanation", "explainer", "bundled", "sources",
+    "datasets", "evaluate", "report", "cli",
 )  # fmt: skip
 
 

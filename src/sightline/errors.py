@@ -9,7 +9,9 @@ SightlineError
 │   ├── NoSpace           its output has no height and width
 │   └── CutOff            the score doesn't depend on it
 ├── TargetError       a class, name or callable that can't be scored
-└── MethodError       no such method, or it isn't defined on this model
+├── MethodError       no such method, or it isn't defined on this model
+├── DataError         a data set, or what is annotated of one of its pictures, can't be read
+└── MetricError       no such metric, or it can't be taken of this data set or model
 """
 
 
@@ -51,6 +53,14 @@ class TargetError(SightlineError):
 
 class MethodError(SightlineError):
     """No such method, or it isn't defined on this model."""
+
+
+class DataError(SightlineError):
+    """A data set, or what is annotated of one of its pictures, can't be read."""
+
+
+class MetricError(SightlineError):
+    """No such metric, or it can't be taken of this data set or model."""
 
 
 def first_line(error: BaseException) -> str:
