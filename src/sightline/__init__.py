@@ -7,46 +7,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sightline import errors, methods, targets
+    from sightline import datasets, errors, methods, metrics, targets
     from sightline.ask import grad_cam, maps
+    from sightline.evaluation import Evaluation, evaluate
     from sightline.explainer import compare, explain, explained
     from sightline.explanation import Explanation
     from sightline.methods import METHODS
+    from sightline.metrics import METRICS
     from sightline.model import Model, wrap
     from sightline.preprocess import Preprocess
     from sightline.sources import load
     from sightline.targets import Labels
+    from sightline.trials import Metric
     from sightline.types import Method
 
 __version__ = "0.2.0"
 
 __all__ = [
     "METHODS",
+    "METRICS",
+    "Evaluation",
     "Explanation",
     "Labels",
     "Method",
+    "Metric",
     "Model",
     "Preprocess",
     "compare",
+    "datasets",
     "errors",
+    "evaluate",
     "explain",
     "explained",
     "grad_cam",
     "load",
     "maps",
     "methods",
+    "metrics",
     "targets",
     "wrap",
 ]
 
 _WHERE = {
     "METHODS": "methods",
+    "METRICS": "metrics",
+    "Evaluation": "evaluation",
     "Explanation": "explanation",
     "Labels": "targets",
     "Method": "types",
+    "Metric": "trials",
     "Model": "model",
     "Preprocess": "preprocess",
     "compare": "explainer",
+    "evaluate": "evaluation",
     "explain": "explainer",
     "explained": "explainer",
     "grad_cam": "ask",

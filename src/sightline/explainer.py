@@ -1,23 +1,25 @@
 """Explain pictures: picture -> image -> maps -> explanation in the picture's own pixels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, overload
 
 import torch
 from PIL.Image import Image
 
-from sightline.ask import Layers, Result, Watch, ask, chosen_layer, found_layers, is_list, unwatched
+from sightline.ask import Found, Layers, Result, Watch, ask, chosen_layer, found_layers, is_list, unwatched
+from sightline.checks import Claim
 from sightline.errors import LayerError, MethodError, ModelError, SightlineError
 from sightline.explanation import Explanation, Prediction
 from sightline.images import PictureLike, read_picture
 from sightline.layers import Layer, LayerLike
 from sightline.methods import method as method_of
 from sightline.model import Model
-from sightline.targets import Asked, TargetLike, logits, probabilities, question, top_indices
+from sightline.outputs import rows
+from sightline.targets import Asked, Question, TargetLike, logits, probabilities, question, top_indices
 from sightline.types import Method
 
 PREDICTIONS = 5
@@ -127,22 +129,24 @@ def explained(
     if not rules:
         raise MethodError("no method was given; name at least one")
     asking = replace(question(target, model.labels, len(pictures)), multi_label=model.multi_label)
-    rows: list[list[Explanation]] = []
+    whys: list[list[Explanation]] = []
     for start in range(0, len(pictures), batch_size):
         part = slice(start, start + batch_size)
         read = [read_picture(picture) for picture in pictures[part]]
         image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
-        found, why = _layers_of(model, image, layers) if any(rule.layered for rule in rules) else ([], "")
+        found, why = layers_of(model, image, layers) if any(rule.layered for rule in rules) else ([], "")
         result = ask(
             model.module, image, asking.part(part), found, rules, seed=seed, progress=progress, refused=refused
         )
-        rows += _explanations(model, pictures[part], read, result, why, seed)
-    return rows
+        claims = partial(_claim, model, asking.part(part), result, found, seed)
+        whys += _explanations(model, pictures[part], read, result, why, seed, claims)
+    return whys
 
 
 def _explanations(
-    model: Model, sources: Sequence[PictureLike], pictures: Sequence[Image], result: Result, why: str, seed: int
-) -> list[list[Explanation]]:
+    model: Model, sources: Sequence[PictureLike], pictures: Sequence[Image], result: Result, why: str, seed: int,
+    claims: Callable[..., Claim],
+) -> list[list[Explanation]]:  # fmt: skip
     shares = _shares(model, result)
     if shares is not None and model.labels and len(model.labels) != shares.shape[1]:
         raise ModelError(f"{model.name} has {shares.shape[1]} classes and {len(model.labels)} labels; give it its own")
@@ -168,6 +172,7 @@ def _explanations(
                 passes=str(found.passes),
                 path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
                 versions=_versions(),
+                claim=partial(claims, picture, n, found),
             )
             for found in result.found
         ]
@@ -175,7 +180,19 @@ def _explanations(
     ]
 
 
-def _layers_of(model: Model, image: torch.Tensor, layers: Layers) -> tuple[list[Layer], str]:
+def _claim(
+    model: Model, asking: Question, result: Result, layers: Sequence[Layer], seed: int, picture: Image, n: int,
+    found: Found, asked: Asked,
+) -> Claim:  # fmt: skip
+    """What leads from one map back to the model: the image is made again from the picture."""
+    fixed = asking.part(slice(n, n + 1)).fixed(rows(result.output, slice(n, n + 1)))
+    at = [found.layer] if found.layer is not None else list(layers[-1:])
+    image = model.preprocess(picture)[None].to(model.like)
+    return Claim(model.module, image, fixed, result.asked[n].index(asked), at, found.method, seed)
+
+
+def layers_of(model: Model, image: torch.Tensor, layers: Layers) -> tuple[list[Layer], str]:
+    """The layers that are meant, and why: as named, as the model's source has it, or chosen."""
     named, why = (layers, AS_ASKED) if layers is not None else _layer_of(model, image)
     return found_layers(model.module, image, named)[0], why
 

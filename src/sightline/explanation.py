@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from sightline import regions
-from sightline.errors import PictureError, TargetError
+from sightline.checks import Claim, Verdict
+from sightline.errors import ModelError, PictureError, TargetError
 from sightline.geometry import Framing
 from sightline.render import EVIDENCE, SIGNED, Tile, captioned, outlined, overlay, sheet
 from sightline.targets import Asked
@@ -36,7 +37,8 @@ class Explanation:
 
     `maps` (K, h, w) are raw, at the layer's resolution; `scores` (K,) are what the maps explain,
     `probabilities` the classes' (None where a target is about no class). `layer_why` says why a
-    layer was chosen where none was named; `passes` what one target cost.
+    layer was chosen where none was named; `passes` what one target cost. `claim` leads back to the
+    model, which isn't saved.
     """
 
     picture: Image.Image = field(repr=False)
@@ -58,6 +60,7 @@ class Explanation:
     passes: str
     path: str | None = None
     versions: dict[str, str] = field(default_factory=dict, repr=False)
+    claim: Callable[[Asked], Claim] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.asked)
@@ -118,9 +121,22 @@ class Explanation:
         """The picture's pixels (height, width) of at least `fraction` of the map's maximum."""
         return regions.mask(self.heat, fraction)
 
-    def box(self, fraction: float = 0.15) -> regions.PixelBox | None:
-        """The box (x0, y0, x1, y1) of the mask's largest component, x1 and y1 exclusive; None for an empty map."""
-        return regions.box(self.heat, fraction)
+    def box(self, fraction: float = 0.15, largest: str = "pixels") -> regions.PixelBox | None:
+        """The box (x0, y0, x1, y1) of the mask's largest component, x1 and y1 exclusive; None for an empty map.
+
+        It is the largest by `pixels`, `contour` or `rect`, as regions.largest_component has them.
+        """
+        return regions.box(self.heat, fraction, largest)
+
+    def check(self) -> Verdict:
+        """Whether to believe the one map, by cheap checks of it in the model: `why.check().words` says it in a line.
+
+        Raises ModelError for an explanation that was loaded, as the model isn't kept with it.
+        """
+        asked = self.asked[self._one()]
+        if self.claim is None:
+            raise ModelError(f"the saved explanation of {asked.name!r} has no model to check it in; explain it again")
+        return self.claim(asked).check()
 
     def overlay(self, *, opacity: float = 0.7, boxed: bool = False, peak: float | None = None) -> Image.Image:
         """The map over the picture, in the picture's own size; grey and dim where the model could not look.

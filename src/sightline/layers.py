@@ -63,6 +63,11 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
     )
 
 
+def same_in(model: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers of the same names and calls in another model. Raises LayerNotFound where it has none."""
+    return [find(model, layer.name if layer.call is None else (layer.name, layer.call)) for layer in layers]
+
+
 def _counted_from_the_end(names: dict[str, nn.Module], name: str) -> str:
     parts: list[str] = []
     for part in name.split("."):

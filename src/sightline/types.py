@@ -218,6 +218,11 @@ class Method:
         return "generator" in inspect.signature(self.rule).parameters
 
     @property
+    def title(self) -> str:
+        """The name, with the options that were set: `rise:masks=500`."""
+        return ":".join([self.name, *(f"{name}={value}" for name, value in self.options.items())])
+
+    @property
     def choices(self) -> dict[str, Any]:
         """The options that the rule takes, with their values."""
         taken = inspect.signature(self.rule).parameters.values()

@@ -1,7 +1,6 @@
 """sightline compare: one picture, several methods or layers, on one sheet."""
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,8 +49,7 @@ def command(
     from sightline.explainer import compare
     from sightline.methods import METHODS, method
 
-    names = re.split(r",(?![^(]*\))", methods)  # a comma inside brackets belongs to an option
-    rows = METHODS if methods == "all" else tuple(method(name.strip()) for name in names)
+    rows = METHODS if methods == "all" else tuple(method(name) for name in options.names(methods))
     source = picture or str(sample())
     loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
     named: Any = None if layers is None else [name.strip() for name in layers.split(",")]

@@ -41,6 +41,9 @@ def command(
     plain: Annotated[
         bool, typer.Option("--plain", help="Overlays in the picture's own size, without a caption.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say of each map whether to believe it, by cheap checks in the model.")
+    ] = False,
     contact: Annotated[bool, typer.Option("--sheet", help="Also one contact sheet of everything, sheet.png.")] = False,
     weights: options.Weights = None,
     labels: options.LabelsFile = None,
@@ -72,7 +75,7 @@ def command(
     small: list[Explanation] = []
     if loaded is not None:
         for why in _explained(loaded, paths, target, layer, method, seed, failed, console):
-            rows += _written(why, out, boxed, plain, taken)
+            rows += _written(why, out, boxed, plain, taken, check)
             small += [_thumbnail(one) for one in why] if contact else []
     if small:
         _contact_sheet(small, out / "sheet.png")
@@ -124,7 +127,9 @@ def _explained(
                     yield replace(why, path=str(path))
 
 
-def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set[str]) -> list[dict[str, Any]]:
+def _written(
+    why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set[str], check: bool
+) -> list[dict[str, Any]]:
     """Write one explanation's files; a row of facts for each target."""
     import numpy as np
 
@@ -141,7 +146,8 @@ def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set
             files = [base.with_name(base.name + ".png"), base.with_name(base.name + ".npy")]
             picture.save(files[0], compress_level=1)
             np.save(files[1], one.maps[0].numpy())
-            rows.append(one.facts() | {"files": [str(file) for file in files]})
+            checked = {"check": _checked(one)} if check else {}
+            rows.append(one.facts() | checked | {"files": [str(file) for file in files]})
         if len(why) > 1 and not plain:
             whole = out / (unused(f"{Path(why.path or 'picture').stem}-sheet-{slug(why.method)}", taken) + ".png")
             why.figure(boxed=boxed).save(whole, compress_level=1)
@@ -150,6 +156,13 @@ def _written(why: "Explanation", out: Path, boxed: bool, plain: bool, taken: set
     except OSError as error:
         raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
     return rows
+
+
+def _checked(why: "Explanation") -> dict[str, Any]:
+    """The verdict on one map, and what it rests on."""
+    verdict = why.check()
+    found = [{"name": check.name, "passed": check.passed, "said": check.said} for check in verdict.checks]
+    return {"believed": verdict.believed, "words": verdict.words, "checks": found}
 
 
 def _thumbnail(why: "Explanation") -> "Explanation":
@@ -195,6 +208,12 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
         name = Path(row["picture"]).name
         table.add_row(escape(name), escape(row["target"]["name"]), share, f"{row['score']:.2f}", peak)
     console.print(table)
+    for row in rows:
+        if "check" in row:
+            name, style = f"{Path(row['picture']).name}, {row['target']['name']}", "green"
+            if not row["check"]["believed"]:
+                style = "yellow"
+            console.print(f"[{style}]{escape(name)}:[/] {escape(row['check']['words'])}", highlight=False, soft_wrap=True)
     files = list(dict.fromkeys(file for row in rows for file in row["files"]))
     shown = files[:4] + ([f"... and {len(files) - 4} more"] if len(files) > 4 else [])
     console.print("wrote " + escape("\n      ".join(shown)), highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The options that several commands share, and the model that they describe."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,6 +40,11 @@ Targets = Annotated[
 Seed = Annotated[int, typer.Option(help="What methods that draw random numbers draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made if need be.")]
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas; a comma inside brackets belongs to an option."""
+    return [name.strip() for name in re.split(r",(?![^(]*\))", text)]
 
 
 def load_model(
