@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import methods_page
+import metrics_page
 import pytest
 import torch
 
@@ -23,16 +24,22 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 300)
     )
     names = {"my_module": net, "images": torch.rand(2, 3, 16, 16)}
-    first, second = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    first, second, third = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(first, names)
     assert names["maps"].shape == (2, 14, 14)
     assert names["why"]["church"].box(0.15) is not None
     assert Path("church.png").is_file()
     exec(second.replace("masks=500", "masks=8"), names)
+    exec(third, names)
+    assert names["found"]["grad-cam"].figures["pointing"].value > names["found"]["centre"].figures["pointing"].value
 
 
 def test_the_page_of_methods_is_the_table() -> None:
     assert (ROOT / "docs/methods.md").read_text() == methods_page.page()
+
+
+def test_the_page_of_metrics_is_the_table() -> None:
+    assert (ROOT / "docs/metrics.md").read_text() == metrics_page.page()
 
 
 def test_the_readme_names_methods_that_are_there() -> None:

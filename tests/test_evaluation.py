@@ -12,8 +12,7 @@ from torch import nn
 from sightline.errors import DataError, MethodError, MetricError, TargetError
 from sightline.evaluation import evaluate
 from sightline.evaluation.report import page
-from sightline.evaluation.table import RESAMPLES, folded
-from sightline.evaluation.verdict import rivals
+from sightline.evaluation.table import RESAMPLES, Named, folded
 from sightline.methods import method
 from sightline.model import Model
 from sightline.preprocess import Preprocess
@@ -101,8 +100,8 @@ def test_figures_are_those_of_the_maps_known_by_hand() -> None:
     assert found["random"].control
     assert found["random"].figures["hit"].value < 0.5
     assert "grad-cam, weights drawn anew" in [each.name for each in found.rows]
-    assert not rivals(found, row, HIT)
-    assert rivals(found, row, AREA) == []
+    assert row.figures["hit"].unbeaten == ()
+    assert row.figures["area"].unbeaten == ()
     assert not [name for name, value in found.disagreement if value > 1e-6]  # both have the same map here
 
 
@@ -243,9 +242,9 @@ def test_the_interval_is_that_of_pictures_drawn_again() -> None:
     draw = np.random.default_rng(3)
     values = [[["a", [float(hit)]]] * (1 + n % 3) for n, hit in enumerate(draw.random(40) < 0.7)]
     lines = [{"rows": {"m": {"empty": [0], "tied": [0], "values": {"hit": each}}}} for each in values]
-    by_mean = folded(lines, "m", False, [HIT], seed=0).figures["hit"]
+    by_mean = folded(lines, [Named("m", False)], [HIT], seed=0)[0].figures["hit"]
     own = Metric("hit", hit, "here", "by another function", total=lambda values, labels: values[:, 0].mean())
-    by_draws = folded(lines, "m", False, [own], seed=0).figures["hit"]
+    by_draws = folded(lines, [Named("m", False)], [own], seed=0)[0].figures["hit"]
     assert (by_mean.low, by_mean.high) == pytest.approx((by_draws.low, by_draws.high))
     plain = [
         np.mean([number for n in draw.integers(40, size=40) for _, (number,) in values[n]])
@@ -255,6 +254,28 @@ def test_the_interval_is_that_of_pictures_drawn_again() -> None:
     assert by_mean.low == pytest.approx(low, abs=0.02)
     assert by_mean.high == pytest.approx(high, abs=0.02)
     assert by_mean.low < by_mean.value < by_mean.high
+
+
+def test_a_method_is_compared_with_controls_on_the_same_draws() -> None:
+    """A tenth better on every picture is sure, however much pictures differ; better on half of them isn't."""
+
+    def line(n: int) -> dict[str, object]:
+        low = n / 20
+        values = {"steady": low + 0.1, "fickle": low + 0.1 * (-1) ** n, "control": low, "never": None}
+        return {"rows": {name: {"empty": [0], "tied": [0], "values": {"hit": [["a", v if v is None else [v]]]}}
+                         for name, v in values.items()}}  # fmt: skip
+
+    named = [Named("steady", False), Named("fickle", False), Named("control", True), Named("never", True)]
+    steady, fickle, control, never = folded([line(n) for n in range(20)], named, [HIT], seed=0)
+    assert steady.figures["hit"].unbeaten == ()
+    assert fickle.figures["hit"].unbeaten == ("control",)
+    assert control.figures["hit"].unbeaten == ()
+    assert never.figures["hit"].value is None
+    assert never.figures["hit"].left_out == 20
+    assert steady.figures["hit"].low < control.figures["hit"].high  # which intervals side by side wouldn't tell
+    lower = Metric("hit", hit, "here", "the lower the better", better=Better.LOWER)
+    steady = folded([line(n) for n in range(20)], named, [lower], seed=0)[0]
+    assert steady.figures["hit"].unbeaten == ("control",)
 
 
 def test_values_that_are_not_finite_are_not_judged() -> None:

@@ -31,6 +31,7 @@ SAME_WEIGHTS = 0.5  # the same, of the model and of one that knows nothing
 COPIES = 3  # of the model, with weights drawn anew
 HIDDEN = 0.2  # share of the pixels
 ELSEWHERE = 19  # other places at which as much is hidden
+SHARED = 0.25  # of the marked pixels, which another place may have too
 LUCK = 0.1  # share of other places that may lower the score as much
 
 
@@ -136,9 +137,11 @@ class Claim:
         marked = torch.zeros(height * width, dtype=torch.bool)
         marked[order(in_image(here, (height, width)), generator)[: round(HIDDEN * height * width)]] = True
         covers = [marked.view(height, width)]
-        for _ in range(ELSEWHERE):
+        while len(covers) <= ELSEWHERE:
             down, across = (int(torch.randint(side, (), generator=generator)) for side in (height, width))
-            covers.append(covers[0].roll((down, across), (0, 1)))
+            moved = covers[0].roll((down, across), (0, 1))
+            if (moved & covers[0]).sum() <= SHARED * marked.sum():
+                covers.append(moved)
         seen = self.image * ~torch.stack(covers)[:, None].to(self.image.device)
         asking = Asking(Session(self.module, self.image, self.question, self.seed), None)
         scores = asking.of_images(seen[None])[0, :, self.k]

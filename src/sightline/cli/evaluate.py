@@ -100,11 +100,12 @@ def command(
 
 def _show(console: Console, evaluation: "Evaluation", out: Path) -> None:
     """The table: methods down, metrics across; what isn't better than every control for certain has a mark."""
-    from sightline.evaluation.report import ARROW, number
-    from sightline.evaluation.verdict import rivals
+    from sightline.evaluation.report import ARROW, with_spread
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("method", overflow="fold")
+    table.add_column(
+        "method", overflow="fold", min_width=max(len(row.name) for row in evaluation.rows if row.control) // 2
+    )
     for metric in evaluation.metrics:
         table.add_column(f"{metric.title} {ARROW[metric.better]}".strip(), justify="right", overflow="fold")
     for name in ("empty", "tied"):
@@ -114,16 +115,16 @@ def _show(console: Console, evaluation: "Evaluation", out: Path) -> None:
         cells = []
         for metric in evaluation.metrics:
             figure = row.figures[metric.title]
-            spread = "" if figure.low is None or figure.high is None else f" ±{number((figure.high - figure.low) / 2)}"
-            unsure = bool(rivals(evaluation, row, metric))
+            unsure = bool(figure.unbeaten)
             marked |= unsure
-            cells.append(number(figure.value) + spread + ("?" if unsure else " "))
+            cells.append(with_spread(figure) + ("?" if unsure else " "))
         cells += [str(row.empty or ""), str(row.tied or "")]
         table.add_row(escape(row.name), *cells, style="dim" if row.control else "")
     console.print(table, highlight=False)
     asked = max((row.maps for row in evaluation.rows), default=0)
-    told = f"{evaluation.pictures} pictures, {asked} maps by each method; ± half of the 95 % interval over pictures"
-    console.print(f"[dim]{told}; dim rows are controls{', ? not surely better than each of them' * marked}[/]")
+    told = f"{evaluation.pictures} pictures, {asked} maps by each method, layer {evaluation.layer}"
+    key = "± half of the 95 % interval over pictures; dim rows are controls"
+    console.print(f"[dim]{escape(told)}; {key}{', ? not surely better than each of them' * marked}[/]")
     if evaluation.fooled is not None:
         console.print(f"attacked: {evaluation.fooled} of {evaluation.pictures} pictures fooled to more than 0.999")
     plain = Console(soft_wrap=True, highlight=False)

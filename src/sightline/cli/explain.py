@@ -213,7 +213,9 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
             name, style = f"{Path(row['picture']).name}, {row['target']['name']}", "green"
             if not row["check"]["believed"]:
                 style = "yellow"
-            console.print(f"[{style}]{escape(name)}:[/] {escape(row['check']['words'])}", highlight=False, soft_wrap=True)
+            console.print(
+                f"[{style}]{escape(name)}:[/] {escape(row['check']['words'])}", highlight=False, soft_wrap=True
+            )
     files = list(dict.fromkeys(file for row in rows for file in row["files"]))
     shown = files[:4] + ([f"... and {len(files) - 4} more"] if len(files) > 4 else [])
     console.print("wrote " + escape("\n      ".join(shown)), highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ import typer
 from rich.columns import Columns
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from sightline.cli import options
 from sightline.errors import ModelError
@@ -26,9 +27,15 @@ def command(
         except ModelError as error:
             names = []
             Console(stderr=True).print(f"[yellow]{source.name}:[/] {error}")
-        rows.append({"source": source.name, "says": source.says, "names": names})
+        purposes = {name: source.purpose(name) for name in names} if source.purpose else {}
+        rows.append({"source": source.name, "says": source.says, "names": names, "purposes": purposes})
     if as_json:
-        print(json.dumps([{"name": name, "source": row["source"]} for row in rows for name in row["names"]], indent=2))
+        found = [
+            {"name": name, "source": row["source"]} | ({"for": row["purposes"][name]} if row["purposes"] else {})
+            for row in rows
+            for name in row["names"]
+        ]
+        print(json.dumps(found, indent=2))
         return
     console = Console()
     for row in rows:
@@ -37,6 +44,12 @@ def command(
             continue
         says = escape(str(row["says"]))
         console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {says}[/]", highlight=False)
+        if row["purposes"]:
+            table = Table.grid(padding=(0, 3))
+            for name, purpose in row["purposes"].items():
+                table.add_row(name, f"[dim]{escape(purpose)}[/]")
+            console.print(table, "", highlight=False)
+            continue
         shown = names if len(names) <= 120 else names[:40]
         console.print(Columns(shown, padding=(0, 3)), highlight=False)
         if len(shown) < len(names):

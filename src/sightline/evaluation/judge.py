@@ -16,7 +16,7 @@ from sightline.engine import answered, bare
 from sightline.errors import MethodError, ModelError, SightlineError
 from sightline.evaluation.reading import Asked, Read
 from sightline.evaluation.subject import Judged, Subject
-from sightline.explainer import layers_of
+from sightline.explainer import NO_LAYER, layers_of
 from sightline.layers import Layer, LayerLike, same_in
 from sightline.metrics.correlation import spearman
 from sightline.model import Model
@@ -89,7 +89,7 @@ class Judge:
                 self.model, read.sample, images[n], read.framing, values[n], self.layers, self.seed,
                 self.copy, self.relabelled,
             )  # fmt: skip
-            line: Line = {"picture": read.sample.name, "unknown": read.unknown}
+            line: Line = {"picture": read.sample.name, "unknown": read.unknown, "layer": _named(self.layers)}
             line["asked"] = [[each.index, each.label, subject.ranked.index(each.index)] for each in asked[n]]
             line["rows"] = {
                 row.name: self._judged(subject, row, asked[n], maps[row.name][n], silent=read.silent)
@@ -182,6 +182,10 @@ class Judge:
                 for trial, high in zip(trials, highest, strict=True)
             ],
         }
+
+
+def _named(layers: Sequence[Layer]) -> str:
+    return ", ".join(map(str, layers)) or NO_LAYER
 
 
 def _plain(numbers: Any) -> list[float] | None:

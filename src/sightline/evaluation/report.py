@@ -11,7 +11,6 @@ from PIL import Image
 
 from sightline.errors import SightlineError
 from sightline.evaluation.table import Evaluation, Figure
-from sightline.evaluation.verdict import rivals
 from sightline.explainer import compare
 from sightline.model import Model
 from sightline.render import outlined
@@ -23,16 +22,23 @@ SIDE = 240  # pixels of a shown picture's height
 ARROW = {Better.HIGHER: "↑", Better.LOWER: "↓", Better.NEITHER: ""}
 
 
-def number(value: float | None) -> str:
-    """A figure with as many digits as its interval deserves."""
+def number(value: float | None, like: float | None = None) -> str:
+    """A figure with as many digits as one of its size, or of another's, deserves."""
     if value is None:
         return "-"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+    return f"{value:.{1 if abs(value if like is None else like) >= 10 else 3}f}"
+
+
+def with_spread(figure: Figure) -> str:
+    """A figure and half its interval."""
+    if figure.low is None or figure.high is None:
+        return number(figure.value)
+    return f"{number(figure.value)} ±{number((figure.high - figure.low) / 2, figure.value)}"
 
 
 def interval(figure: Figure) -> str:
     """A figure's 95 % interval."""
-    return "" if figure.low is None else f"{number(figure.low)} to {number(figure.high)}"
+    return "" if figure.low is None else f"{number(figure.low, figure.value)} to {number(figure.high, figure.value)}"
 
 
 def page(evaluation: Evaluation, model: Model, data: DataSet, methods: Sequence[Method]) -> str:
@@ -43,13 +49,12 @@ def page(evaluation: Evaluation, model: Model, data: DataSet, methods: Sequence[
         one=evaluation,
         metrics=[(metric, ARROW[metric.better]) for metric in evaluation.metrics],
         rows=[
-            (row, [(row.figures[m.title], number(row.figures[m.title].value), interval(row.figures[m.title]),
-                    rivals(evaluation, row, m)) for m in evaluation.metrics])
+            (row, [(row.figures[m.title], number(row.figures[m.title].value), interval(row.figures[m.title]))
+                   for m in evaluation.metrics])
             for row in evaluation.rows
         ],
         more=_more(evaluation),
         strips=_strips(evaluation, model, data, methods),
-        layer=evaluation.question["layer"],
     )  # fmt: skip
 
 
@@ -57,8 +62,8 @@ def _more(evaluation: Evaluation) -> list[tuple[Metric, list[str], list[tuple[st
     """Of each metric that has further figures: their names, and each row's."""
     found = []
     for metric in evaluation.metrics:
-        if names := list(metric.more):
-            rows = [(row.name, row.figures[metric.title].more) for row in evaluation.rows]
+        rows = [(row.name, row.figures[metric.title].more) for row in evaluation.rows]
+        if names := [name for name in metric.more if any(name in more for _, more in rows)]:
             found.append((metric, names, [(name, [number(more.get(each)) for each in names]) for name, more in rows]))
     return found
 

@@ -9,7 +9,7 @@ from sightline.errors import DataError, MethodError, MetricError, TargetError
 from sightline.evaluation.judge import Judge, RowOf
 from sightline.evaluation.reading import Read, Reader, Unread
 from sightline.evaluation.store import Store
-from sightline.evaluation.table import Evaluation, folded
+from sightline.evaluation.table import Evaluation, Named, folded
 from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.methods.controls import CONTROLS
@@ -135,8 +135,9 @@ def _evaluation(judge: Judge, data: DataSet, store: Store) -> Evaluation:
     apart = [(line["picture"], line["disagreement"]) for line in judged if line["disagreement"] is not None]
     return Evaluation(
         question=_question(judge, data),
-        rows=tuple(folded(judged, row.name, row.control, judge.metrics, judge.seed) for row in rows),
+        rows=folded(judged, [Named(row.name, row.control) for row in rows], judge.metrics, judge.seed),
         metrics=tuple(judge.metrics),
+        layer=judged[0]["layer"],
         pictures=len(judged),
         problems=tuple(problems),
         unknown=dict(unknown.most_common()),
