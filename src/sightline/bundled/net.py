@@ -1,8 +1,9 @@
 """The embedded nets' architecture: a small residual net with a pooled linear head.
 
 Blocks are the basic blocks of He et al., *Deep Residual Learning*, arXiv 1512.03385,
-section 4.1; the net stops at stride 16, so that its last feature map keeps 8 x 8 cells of
-a 128 px image. Global average pooling and one linear layer end it, so CAM is defined on it.
+section 4.1; the nets stop early, so that the last feature map keeps its places: three stages
+at stride 16, which is 8 x 8 cells of a 128 px image, two at stride 8. Global average pooling
+and one linear layer end them, so CAM is defined on them.
 """
 
 from collections import OrderedDict
@@ -33,17 +34,20 @@ class Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """Images (N, 3, H, W) -> logits (N, classes); `features` ends at stride 16 with the last width's channels."""
+    """Images (N, 3, H, W) -> logits (N, classes): a stem of so many channels, then `blocks` blocks of each width.
 
-    def __init__(self, classes: int, widths: tuple[int, ...] = (64, 128, 256), blocks: int = 2) -> None:
+    `features` ends with the last width's channels, at stride 4 after the first width, twice that after each other.
+    """
+
+    def __init__(self, classes: int, widths: tuple[int, ...] = (64, 128, 256), blocks: int = 2, stem: int = 32) -> None:
         super().__init__()
-        stem = nn.Sequential(conv_norm(3, 32, stride=2), nn.ReLU(), conv_norm(32, widths[0], stride=2), nn.ReLU())
+        entry = nn.Sequential(conv_norm(3, stem, stride=2), nn.ReLU(), conv_norm(stem, widths[0], stride=2), nn.ReLU())
         stages, inputs = [], widths[0]
         for index, width in enumerate(widths):
             strides = [1 if index == 0 else 2] + [1] * (blocks - 1)
             stages.append(nn.Sequential(*(Block(inputs if i == 0 else width, width, s) for i, s in enumerate(strides))))
             inputs = width
-        self.features = nn.Sequential(stem, *stages)
+        self.features = nn.Sequential(entry, *stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(widths[-1], classes)
 

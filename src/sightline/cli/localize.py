@@ -94,10 +94,10 @@ def command(
     rows: list[dict[str, Any]] = []
     if paths:
         loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
-        asked = Asked(threshold, largest, seeds or refine, background, refine, drawn)
+        wanted = Wanted(threshold, largest, seeds or refine, background, refine, drawn)
         try:
             out.mkdir(parents=True, exist_ok=True)
-            with writing(out, kinds, paths, asked, loaded) as writer:
+            with writing(out, kinds, paths, wanted, loaded) as writer:
                 for why in _explained(loaded, paths, target, layer, method, seed, failed, console):
                     try:
                         rows += writer.write(why)
@@ -106,7 +106,7 @@ def command(
         except OSError as error:
             raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
         if rows and not as_json:
-            _show(console, rows, writer.files, asked, loaded)
+            _show(console, rows, writer.files, wanted, loaded)
     if as_json:
         print(json.dumps(rows, indent=2))
     if failed:
@@ -115,7 +115,7 @@ def command(
 
 
 @dataclass(frozen=True)
-class Asked:
+class Wanted:
     """What is marked of a map, and what is written of it."""
 
     threshold: float
@@ -137,7 +137,7 @@ class Writer:
     out: Path
     kinds: Sequence[str]
     image_ids: Mapping[str, int]
-    asked: Asked
+    wanted: Wanted
     numbers: dict[str, int]
     lists: dict[str, Callable[[Any], None]] = field(default_factory=dict)
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -153,13 +153,13 @@ class Writer:
         numbers = [self._number(one.label) for one in found]
         shared: list[str] = []
         seeds: dict[str, Any] = {}
-        if self.asked.drawn:
+        if self.wanted.drawn:
             shared.append(self._saved(_drawn(why, found), f"{path.stem}-boxes"))
-        if self.asked.seeds:
+        if self.wanted.seeds:
             shared.append(self._saved(exports.palette_png(self._seeds(why)), f"{path.stem}-seeds"))
             classes = dict(zip((one.label for one in found), numbers, strict=True))
-            seeds["seeds"] = {"file": shared[-1], "classes": classes, "background": self.asked.background,
-                              "refined": self.asked.refine}  # fmt: skip
+            seeds["seeds"] = {"file": shared[-1], "classes": classes, "background": self.wanted.background,
+                              "refined": self.wanted.refine}  # fmt: skip
         if "voc" in self.kinds:
             file = self._free(path.stem, ".xml")
             file.write_bytes(exports.voc(found, path.name, why.picture.size))
@@ -179,8 +179,8 @@ class Writer:
             rows.append(one.facts() | {
                 "box": marked.box and list(marked.box),
                 "marked": float(marked.mask.mean()),
-                "threshold": self.asked.threshold,
-                "largest": self.asked.largest,
+                "threshold": self.wanted.threshold,
+                "largest": self.wanted.largest,
             } | seeds | {"files": own + shared})  # fmt: skip
             if "json" in self.lists:
                 mask_runs = {"size": list(marked.mask.shape), "counts": exports.runs(marked.mask)}
@@ -192,8 +192,8 @@ class Writer:
     def _found(self, why: "Explanation") -> "Found":
         from sightline import exports, regions
 
-        mask, share = why.mask(self.asked.threshold), why.probabilities[0]
-        component = regions.largest_component(mask, self.asked.largest)
+        mask, share = why.mask(self.wanted.threshold), why.probabilities[0]
+        component = regions.largest_component(mask, self.wanted.largest)
         return exports.Found(why.name, why.scores[0] if share is None else share, mask, component)
 
     def _seeds(self, why: "Explanation") -> "Index":
@@ -203,13 +203,13 @@ class Writer:
         from sightline.seeds import refined, seeds
 
         heats = {one.name: one.heat for one in why}
-        background = self.asked.background
-        index = refined(heats, why.picture, background) if self.asked.refine else seeds(heats, background)
+        background = self.wanted.background
+        index = refined(heats, why.picture, background) if self.wanted.refine else seeds(heats, background)
         return np.array([0, *(self.numbers[name] for name in heats)])[index]
 
     def _number(self, label: str) -> int:
         number = self.numbers.setdefault(label, len(self.numbers) + 1)
-        if number >= MOST and ("png" in self.kinds or self.asked.seeds):
+        if number >= MOST and ("png" in self.kinds or self.wanted.seeds):
             raise DataError(f"a palette PNG has {MOST - 1} classes, and {label!r} is one more; ask about fewer")
         return number
 
@@ -223,15 +223,13 @@ class Writer:
 
 
 @contextmanager
-def writing(
-    out: Path, kinds: Sequence[str], paths: Sequence[Path], asked: Asked, model: "Model"
-) -> Iterator[Writer]:  # fmt: skip
+def writing(out: Path, kinds: Sequence[str], paths: Sequence[Path], wanted: Wanted, model: "Model") -> Iterator[Writer]:
     """A writer, whose lists are ended when all is written."""
     from sightline.exports import listed
 
     labels = [model.labels[index] for index in range(len(model.labels))]
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels), start=1)}
-    writer = Writer(out, kinds, _image_ids(paths), asked, numbers if len(numbers) < MOST else {})
+    writer = Writer(out, kinds, _image_ids(paths), wanted, numbers if len(numbers) < MOST else {})
     with ExitStack() as stack:
         for kind in LISTS.keys() & set(kinds):
             writer.lists[kind] = stack.enter_context(listed(out / LISTS[kind]))
@@ -240,7 +238,7 @@ def writing(
     if "coco" in kinds:
         categories = [{"id": number, "name": name} for name, number in writer.numbers.items()]
         ended.append(_json(out / "coco-images.json", {"images": writer.images, "categories": categories}))
-    if "png" in kinds or asked.seeds:
+    if "png" in kinds or wanted.seeds:
         ended.append(_json(out / "classes.json", list(writer.numbers)))
     writer.files[:0] = ended
 
@@ -281,7 +279,7 @@ def _one_of(name: str, names: Iterable[str], what: str) -> None:
         raise DataError(f"no {what} {name!r}; choose from {', '.join(names)}")
 
 
-def _show(console: Console, rows: list[dict[str, Any]], files: list[str], asked: Asked, model: "Model") -> None:
+def _show(console: Console, rows: list[dict[str, Any]], files: list[str], wanted: Wanted, model: "Model") -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("picture", "target", "probability", "box x0, y0, x1, y1", "marked"):
         table.add_column(name, justify="right" if name in ("probability", "marked") else "left", overflow="fold")
@@ -293,7 +291,7 @@ def _show(console: Console, rows: list[dict[str, Any]], files: list[str], asked:
     shown = files[:4] + ([f"... and {len(files) - 4} more"] if len(files) > 4 else [])
     console.print("wrote " + escape("\n      ".join(shown)), highlight=False, soft_wrap=True)
     first = rows[0]
-    told = f"{first['method']} of {model.name} ({model.source}), from {asked.threshold:g} of each map's maximum on"
-    console.print(f"[dim]{escape(told)}; the boxed component is the largest by {asked.largest}[/]", highlight=False)
+    told = f"{first['method']} of {model.name} ({model.source}), from {wanted.threshold:g} of each map's maximum on"
+    console.print(f"[dim]{escape(told)}; the boxed component is the largest by {wanted.largest}[/]", highlight=False)
     if model.note:
         console.print(f"[yellow]note:[/] {escape(model.note)}", highlight=False)

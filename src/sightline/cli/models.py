@@ -1,7 +1,7 @@
 """sightline models: what can be named with --model."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.columns import Columns
@@ -20,7 +20,7 @@ def command(
     """List the models of every source; timm's where it is installed."""
     from sightline.sources import SOURCES
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for source in SOURCES:
         try:
             names = [name for name in source.names() if search in name]
@@ -39,15 +39,17 @@ def command(
         return
     console = Console()
     for row in rows:
-        names = list(row["names"])
+        names = row["names"]
         if search and not names:
             continue
-        says = escape(str(row["says"]))
+        says = escape(row["says"])
         console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {says}[/]", highlight=False)
         if row["purposes"]:
             table = Table.grid(padding=(0, 3))
+            told = ""
             for name, purpose in row["purposes"].items():
-                table.add_row(name, f"[dim]{escape(purpose)}[/]")
+                table.add_row(name, "" if purpose == told else f"[dim]{escape(purpose)}[/]")  # once for several nets
+                told = purpose
             console.print(table, "", highlight=False)
             continue
         shown = names if len(names) <= 120 else names[:40]

@@ -1,9 +1,5 @@
 """The methods, in the order in which one would teach them."""
 
-import ast
-import difflib
-from typing import Any
-
 from sightline.errors import MethodError
 from sightline.methods.ablation_cam import ablation_cam
 from sightline.methods.attention_relevance import attention_relevance
@@ -11,6 +7,7 @@ from sightline.methods.attention_rollout import attention_rollout
 from sightline.methods.attn_lrp import attn_lrp
 from sightline.methods.c_mwp import c_mwp
 from sightline.methods.cam import cam
+from sightline.methods.controls import CONTROLS
 from sightline.methods.deconvnet import deconvnet
 from sightline.methods.deep_feature_factorization import deep_feature_factorization
 from sightline.methods.eigen_cam import eigen_cam
@@ -51,6 +48,7 @@ from sightline.methods.smooth_grad_cam_plus_plus import smooth_grad_cam_plus_plu
 from sightline.methods.ss_cam import ss_cam
 from sightline.methods.var_grad import var_grad
 from sightline.methods.xgrad_cam import xgrad_cam
+from sightline.named import found
 from sightline.types import Kind, Method, Needs
 
 METHODS = (
@@ -154,33 +152,10 @@ METHODS = (
 
 
 def method(name: str | Method) -> Method:
-    """The method of a name, as people write it: `grad-cam`, `Grad-CAM++`, `layer_cam`, `gradcam`.
+    """The method of a name, as people write it: `grad-cam`, `Grad-CAM++`, `layer_cam`, `gradcam`; a control's too.
 
     Options may follow, as in `rise:masks=4000:cells=8`. Raises MethodError, with the nearest names or the options.
     """
     if isinstance(name, Method):
         return name
-    name, *options = name.split(":")
-    if options:
-        return method(name).set(**dict(map(_option, options)))
-    plain = {_plain(row.name): row for row in METHODS}
-    if (found := plain.get(_plain(name))) is not None:
-        return found
-    near = difflib.get_close_matches(_plain(name), plain, n=3, cutoff=0.4) or ["gradcam"]
-    listed = ", ".join(repr(plain[n].name) for n in near)
-    raise MethodError(f"no method {name!r}; nearest: {listed}; `sightline methods` lists all")
-
-
-def _plain(name: str) -> str:
-    return name.casefold().translate({ord(c): None for c in "-_ "}).replace("plusplus", "++")
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """`masks=4000` -> ("masks", 4000); what is no number, tuple or truth value stays text."""
-    name, sign, value = text.partition("=")
-    if not sign:
-        raise MethodError(f"option {text!r} can't be read; expected NAME=VALUE, as in rise:masks=4000")
-    try:
-        return name.strip().replace("-", "_"), ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name.strip().replace("-", "_"), value.strip()
+    return found(name, (*METHODS, *CONTROLS), MethodError, "method", "`sightline methods`")

@@ -17,16 +17,20 @@ from sightline.targets import Labels
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A row: `names()` lists what there is, `load(name, weights)` makes a model with default or random weights."""
+    """A row: `names()` lists what there is, `load(name, weights)` makes a model with default or random weights.
+
+    `purpose(name)` says what one of its models is for, where that isn't plain.
+    """
 
     name: str
     names: Callable[[], tuple[str, ...]]
     load: Callable[[str, str | None], Model]
     says: str
+    purpose: Callable[[str], str] | None = None
 
 
 SOURCES = (
-    Source("bundled", bundled.names, bundled.load, "embedded, no download"),
+    Source("bundled", bundled.names, bundled.load, "embedded, no download", bundled.purpose),
     Source("torchvision", torchvision.names, torchvision.load, "weights from torchvision"),
     Source("timm", timm.names, timm.load, 'weights from the hub; pip install "sightline[timm]"'),
 )

@@ -1,10 +1,11 @@
-"""The nets embedded in the package: weights and a card each, no download."""
+"""The nets embedded in the package, no download: each has a card, and weights that may share a file with others'."""
 
 import json
 from importlib import resources
 from typing import Any
 
 from safetensors.torch import load as read_bytes
+from torch import Tensor
 
 from sightline.bundled.net import SmallResNet
 from sightline.errors import ModelError
@@ -14,18 +15,30 @@ from sightline.sources.weights import fill
 from sightline.targets import Labels
 
 DEFAULT = "photos"
-BUNDLED = (DEFAULT,)
+FILES = {
+    DEFAULT: "photos",
+    "shapes": "shapes",
+    "shapes-random-labels": "shapes-random-labels",
+    "creatures": "creatures",
+    **{f"shortcut-{rho}-{seed}": "shortcut" for rho in ("0", "0.5", "0.9", "1") for seed in (0, 1, 2)},
+}
+"""Each net's card and weights. Where a file holds several nets, their names stand before the weights'."""
 
 
 def names() -> tuple[str, ...]:
     """The embedded nets."""
-    return BUNDLED
+    return tuple(FILES)
 
 
 def card(name: str) -> dict[str, Any]:
     """What is known about an embedded net: classes, preprocessing, data, training, figures with their commands."""
-    found: dict[str, Any] = json.loads((resources.files("sightline.bundled") / f"{name}.json").read_text("utf-8"))
+    found: dict[str, Any] = json.loads(_file(name, "json"))
     return found
+
+
+def purpose(name: str) -> str:
+    """What an embedded net is for, in a line."""
+    return str(card(name)["for"])
 
 
 def load(name: str, weights: str | None = None) -> Model:
@@ -33,20 +46,31 @@ def load(name: str, weights: str | None = None) -> Model:
     if weights not in (None, "random"):
         raise ModelError(f"no weights {weights!r} for the embedded {name}; leave them out, or give a file")
     facts = card(name)
-    module = SmallResNet(len(facts["classes"]))
+    module = SmallResNet(len(facts["classes"]), tuple(facts["widths"]), facts["blocks"], facts["stem"])
     if weights is None:
-        fill(
-            module, read_bytes((resources.files("sightline.bundled") / f"{name}.safetensors").read_bytes()), given=name
-        )
+        fill(module, _weights(name), given=name)
     wanted: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in facts["preprocess"].items()}
+    classes = tuple(row["name"] for row in facts["classes"])
     return Model(
         module=module,
         name=name,
         source="bundled",
         preprocess=Preprocess(**wanted),
-        labels=Labels(tuple(row["name"] for row in facts["classes"]), tuple(row["wnid"] for row in facts["classes"])),
+        labels=Labels(classes, tuple(row["wnid"] for row in facts["classes"] if "wnid" in row)),
+        multi_label=facts.get("multi_label", False),
         note=(
-            f"answered by the embedded {len(facts['classes'])}-class net, which knows only "
-            f"{', '.join(row['name'] for row in facts['classes'])}; for 1000 classes: --model resnet50"
+            f"answered by the embedded {len(classes)}-class net, which knows only "
+            f"{facts.get('pictures', '')}{', '.join(classes)}; for 1000 classes: --model resnet50"
         ),
     )
+
+
+def _file(name: str, ending: str) -> bytes:
+    return (resources.files("sightline.bundled") / f"{FILES[name]}.{ending}").read_bytes()
+
+
+def _weights(name: str) -> dict[str, Tensor]:
+    found = read_bytes(_file(name, "safetensors"))
+    if FILES[name] == name:
+        return found
+    return {key.removeprefix(f"{name}/"): value for key, value in found.items() if key.startswith(f"{name}/")}

@@ -1,0 +1,39 @@
+"""Scenes: a data set whose pictures are drawn when they are asked for, so that all of them is known."""
+
+from collections.abc import Callable, Sequence
+
+from PIL.Image import Image
+
+from sightline.datasets.listed import Listed
+from sightline.errors import DataError
+from sightline.trials import Known, Sample, Truth
+
+SPLITS = ("train", "val", "test")
+
+Scene = tuple[Image, tuple[Truth, ...]]
+"""A picture and what is in it."""
+
+
+def scenes(name: str, stem: str, count: int, draw: Callable[[int], Scene], problems: Sequence[str] = ()) -> Listed[int]:
+    """The scenes that `draw` gives for the places 0 to `count`, each called by `stem` and its place."""
+
+    def read(name: str, place: int) -> Sample:
+        return Sample(name, *draw(place))
+
+    entries = {f"{stem}-{place:04}": place for place in range(count)}
+    return Listed(name, frozenset({Known.MASKS, Known.BOXES}), entries, read, tuple(problems))
+
+
+def titled(name: str, **options: object) -> str:
+    """A data set's name as it is asked for: `scenes:shapes:split=test:seed=0`."""
+    return ":".join(["scenes", name, *(f"{key}={value}" for key, value in options.items())])
+
+
+def check(name: str, count: int, split: str, size: int, smallest: int) -> None:
+    """Raise DataError for a count, a split or a size in pixels that can't be drawn."""
+    if count < 1:
+        raise DataError(f"{name} of count={count}; expected one picture or more")
+    if split not in SPLITS:
+        raise DataError(f"{name} has no split {split!r}; choose {', '.join(SPLITS)}")
+    if size < smallest:
+        raise DataError(f"{name} of size={size} pixels; expected {smallest} or more")
