@@ -24,9 +24,9 @@ from sightline.datasets.creatures import CLASSES, PARTS, Creature, creatures
 from sightline.model import wrap
 from sightline.sources.weights import fill, read_weights
 
-SIZE, WIDTHS, BLOCKS, STEM = 96, (32, 64), 2, 32
+SIZE, WIDTHS, BLOCKS, STEM = 96, (32, 64), 1, 32
 MEAN, STD = 0.5, 0.25
-PICTURES, EPOCHS, BATCH, RATE, DECAY = 10_000, 15, 64, 0.2, 5e-4
+PICTURES, EPOCHS, BATCH, RATE, DECAY = 10_000, 15, 64, 0.1, 5e-4
 TESTED, TEST_SEED = 1000, 1
 FOLDER = Path(__file__).parents[1] / "src/sightline/bundled"
 NAMES = tuple(CLASSES)

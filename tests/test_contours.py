@@ -112,6 +112,13 @@ def test_where_the_model_sees_a_part_the_map_lies_there_and_the_rest_is_unseen()
     assert (np.diff(middle[0][9:-9]) > 0).all()
 
 
+def test_a_part_of_another_shape_is_the_same_map_resized_to_it() -> None:
+    framing = Framing.cropped((448, 224), (448, 224), (112, 0), (112, 224))  # 56 x 224 of the square
+    raw = torch.rand(5, 3, generator=torch.Generator().manual_seed(2))
+    expected = torch.nn.functional.interpolate(raw[None, None], (224, 56), mode="bicubic")[0, 0].numpy()
+    assert contours.square(raw, framing)[:, 56:112] == pytest.approx(expected, abs=1e-5)
+
+
 def test_a_part_smaller_than_a_pixel_is_still_a_map() -> None:
     framing = Framing.cropped((4000, 4000), (4000, 4000), (0, 0), (8, 8))
     assert contours.square(torch.ones(2, 2), framing).shape == (224, 224)

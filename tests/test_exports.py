@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sightline.datasets import open_data
+from sightline.datasets.run_lengths import from_runs
 from sightline.errors import DataError
 from sightline.exports import Found, coco, compressed, listed, palette_png, runs, voc, voc_colours
 
@@ -106,6 +108,21 @@ def test_voc_counts_pixels_from_one_and_both_ends() -> None:
 
 def test_voc_takes_names_that_are_no_text() -> None:
     assert ElementTree.fromstring(voc([], "a\udcffb.jpg", (1, 1))).findtext("filename") == "a?b.jpg"
+
+
+def test_our_own_readers_read_it_all_back(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    mask = draw.random((30, 20)) < 0.4
+    for counts in (runs(mask), compressed(runs(mask))):
+        assert (from_runs(counts, (20, 30), "here") == mask).all()
+    for name in ("JPEGImages", "Annotations"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "JPEGImages/a.png")
+    (tmp_path / "Annotations/a.xml").write_bytes(voc(FOUND, "a.png", (4, 3)))
+    data = open_data(tmp_path)
+    assert not data.problems
+    (truth,) = data[0].truths
+    assert (truth.label, truth.boxes, truth.difficult) == ("dog & <cat>", ((1, 0, 3, 3),), False)
 
 
 def test_the_palette_is_vocs() -> None:

@@ -152,8 +152,8 @@ def _less_holes(region: Mask, corners: NDArray[np.uint8]) -> int:
     """How many components there are, less the holes in them: Euler's number, from what meets at the corners."""
     touching = (corners[1:-1, 1:-1] == 2) & (region[1:, 1:] == region[:-1, :-1])
     one, three = (np.count_nonzero(corners == met) for met in (1, 3))
-    return (one - three - 2 * np.count_nonzero(touching)) // 4
+    return int(one - three - 2 * np.count_nonzero(touching)) // 4
 
 
 def _last_maximum(values: NDArray[Any]) -> int:
-    return len(values) - 1 - int(values[::-1].argmax())
+    return int(len(values) - 1 - values[::-1].argmax())

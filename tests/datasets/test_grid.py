@@ -99,6 +99,18 @@ def test_any_data_set_is_tiled_by_its_pictures_of_one_class() -> None:
     assert (np.asarray(data[3].picture) == np.asarray(tiled(plain(labels, broken=6), 2, 4, size=40)[3].picture)).all()
 
 
+def test_any_picture_of_a_class_may_be_drawn_and_the_seed_says_which() -> None:
+    def read(name: str, shade: int) -> Sample:
+        return Sample(name, Image.new("RGB", (20, 20), (shade, shade, shade)), (Truth(name[0]),))
+
+    entries = {f"{label}{shade}": shade for label in "abcd" for shade in (50, 100, 150)}
+    data = Listed("shades", frozenset({Known.CLASSES}), entries, read)
+    seen = {shade for sample in tiled(data, count=12, size=40) for shade in np.unique(np.asarray(sample.picture))}
+    assert seen == {50, 100, 150}
+    first, other = (np.asarray(tiled(data, count=12, seed=seed, size=40)[3].picture) for seed in (0, 1))
+    assert (first != other).any()
+
+
 def test_a_tile_is_the_middle_of_its_picture_whatever_its_mode() -> None:
     striped = Image.new("L", (30, 10))
     striped.paste(255, (10, 0, 20, 10))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sightline.datasets.painting import (
     CONTRAST,
@@ -158,4 +159,6 @@ def test_grounds_are_colours_that_vary_slowly_and_differ_from_seed_to_seed() -> 
     assert np.mean([((floor == 0) | (floor == 1)).mean() for floor in floors]) < 0.01  # colours are mixed, not added
     steps = [np.abs(np.diff(floor, axis=0)).mean() / floor.std() for floor in floors]
     assert np.mean(steps) < 0.2
+    halved = [np.asarray(Image.fromarray(floor.mean(2)).resize((32, 32), Image.Resampling.BOX)) for floor in floors]
+    assert np.mean([np.abs(np.diff(each, axis=0)).mean() / each.std() for each in halved]) < 0.42  # coarse before fine
     assert not np.allclose(floors[0], floors[1])

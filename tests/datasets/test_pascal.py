@@ -23,6 +23,11 @@ def test_size_and_objects(tmp_path: Path) -> None:
     assert [(each.label, each.boxes) for each in truths] == [("dog", ((4, 3, 14, 9.5),)), ("cat", ((0, 1, 6, 4),))]
 
 
+def test_an_object_in_something_else_is_none(tmp_path: Path) -> None:
+    path = annotation(tmp_path / "a.xml", f"<source>{thing('cat', 1, 2, 3, 4)}</source>", thing("dog", 1, 2, 3, 4))
+    assert [each.label for each in read_pascal(path).things] == ["dog"]
+
+
 def test_difficult_may_be_left_out(tmp_path: Path) -> None:
     path = annotation(tmp_path / "a.xml", thing("dog", 3, 4, 7, 9).replace("<difficult>0</difficult>", ""))
     assert not read_pascal(path).things[0].difficult

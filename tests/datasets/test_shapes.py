@@ -1,12 +1,17 @@
 """Shapes: masks exact to the pixel, classes balanced, nothing but the class tells the class, each picture alone."""
 
+import pickle
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from sightline.datasets.difull import difull
+from sightline.datasets.grid import grid, tiled
+from sightline.datasets.listed import Listed
 from sightline.datasets.painting import Painting, Thing, dice
 from sightline.datasets.shapes import CLASSES, FILLED, FRAMES, SIZES, scene, shapes, with_object
+from sightline.datasets.shortcut import shortcut
 from sightline.errors import DataError
 from sightline.trials import Known
 
@@ -125,6 +130,27 @@ def test_it_is_a_data_set() -> None:
     assert shapes(size=128)[0].picture.size == (128, 128)
     with pytest.raises(IndexError):
         data[12]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [shapes(2), grid(2), difull(2), shortcut(2), tiled(shapes(18, objects=1), size=96)],
+    ids=lambda data: data.name,
+)
+def test_processes_may_share_scenes(data: Listed[int]) -> None:
+    copy = pickle.loads(pickle.dumps(data))
+    assert (np.asarray(copy[1].picture) == np.asarray(data[1].picture)).all()
+    assert copy[1].name == data[1].name
+
+
+@pytest.mark.parametrize("options", [{"count": 2.5}, {"size": 96.5}, {"count": "many"}])
+def test_no_whole_numbers_are_refused(options: dict[str, object]) -> None:
+    for made in (shapes, grid, shortcut):
+        with pytest.raises(TypeError):
+            made(**options)
+    for made in (grid, difull):
+        with pytest.raises(TypeError):
+            made(cells=2.0)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,16 @@ def test_limits() -> None:
     assert drop(5 - weights[0], mask="half") == pytest.approx(0.5)
 
 
+def test_options_reach_the_explanation_map() -> None:
+    """Half of an even map is muted, which changes nothing where black is the image's own colour."""
+    even = sure(0.8, 0.2, torch.ones(3, 3))
+    even.colour = lambda *_: torch.ones(3, 1, 1)  # type: ignore[method-assign]
+    assert average_drop(even) == (0,)
+    assert average_drop(even, mask="half") == pytest.approx((0.75,))
+    assert average_drop(even, mask="half", fill="black") == (0,)
+    assert average_drop(even, mask="min-max") is None
+
+
 @pytest.mark.parametrize("empty", [torch.zeros(4, 4), -torch.ones(4, 4)])
 def test_what_cant_be_judged(empty: Tensor) -> None:
     assert average_drop(sure(0.5, 0.2, empty)) is None

@@ -18,7 +18,7 @@ def test_things_by_hand(x: float, y: float, expected: float) -> None:
 
 
 def test_it_is_of_the_class_asked_about() -> None:
-    weights = {"far": {"x": 1.0}, "own": {"a": 10.0, "y": 5.0}}
+    weights = {"far": {"x": 1.0, "y": 1.0}, "own": {"a": 10.0, "y": 5.0}}
     assert background_independence(blocks(spread(), weights, label="own", index=1)) == (1, 2)
 
 

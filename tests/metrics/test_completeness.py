@@ -134,6 +134,11 @@ def test_a_class_that_is_not_predicted_is_not_judged() -> None:
     assert all(rule(of(spread(a=1), losing)) is None for rule in (*RULES, completeness))
 
 
+def test_a_class_that_no_parts_tell_is_not_judged() -> None:
+    twins = Blocks(classes={"own": {"a": "1"}, "twin": {"a": "1"}})
+    assert all(rule(of(spread(a=1), parted=twins)) is None for rule in (*RULES, completeness))
+
+
 def test_where_everything_is_relevant_there_is_no_distraction() -> None:
     all_of_it = {"own": dict.fromkeys((*PARTS, *THINGS), 1.0), "far": {}}
     assert distractibility(of(spread(a=1), all_of_it)) is None

@@ -51,6 +51,9 @@ def test_the_smallest_sets_that_tell_a_class() -> None:
     assert sufficient("that", known) == [frozenset("b")]
     assert sufficient("other", known) == [frozenset("a")]
     assert sufficient("alone", {"alone": {"a": "1", "b": "1"}}) == [frozenset("a"), frozenset("b")]
+    assert sufficient(
+        "both", {"both": {"a": "1", "b": "1"}, "one": {"a": "1", "b": "2"}, "two": {"a": "2", "b": "1"}}
+    ) == [frozenset("ab")]
     assert sufficient("twin", {"twin": {"a": "1"}, "double": {"a": "1"}}) == []
 
 

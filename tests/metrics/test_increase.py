@@ -26,10 +26,10 @@ def test_an_even_map_never_increases() -> None:
 
 
 def test_what_is_muted_is_filled_as_told() -> None:
-    """The toy's black is the image's own: nothing is muted."""
+    """Where black is the image's own colour nothing is muted."""
     trial = sure(0.4, 0.9)
-    assert increase(trial) == (1,)
     trial.colour = lambda *_: torch.ones(3, 1, 1)  # type: ignore[method-assign]
+    assert increase(trial) == (1,)
     assert increase(trial, fill="black") == (0,)
 
 

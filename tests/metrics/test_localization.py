@@ -102,3 +102,5 @@ def test_the_figures_of_a_data_set() -> None:
     assert mean_iou(values, labels) == pytest.approx(50)
     assert class_top_1(values, labels) == pytest.approx(60)
     assert class_top_5(values, labels) == pytest.approx(20)
+    second = np.array([[1, 0.9, 1]])
+    assert [figure(second, ["a"]) for figure in (top_1, class_top_1, top_5, class_top_5)] == [100, 100, 0, 0]

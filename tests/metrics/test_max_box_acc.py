@@ -11,9 +11,9 @@ from sightline.metrics.max_box_acc import (
     accuracy,
     accuracy_at_30,
     accuracy_at_70,
+    accuracy_by_threshold,
     accuracy_v2,
     best_threshold,
-    accuracy_by_threshold,
     max_box_acc,
     max_box_acc_v2,
 )

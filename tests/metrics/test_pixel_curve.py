@@ -194,3 +194,10 @@ def test_refuses_no_steps() -> None:
     for rule in (deletion, insertion):
         with pytest.raises(MetricError, match="take 1 step or more, got steps=0; leave it out for 28"):
             rule(linear(SIGNED, ONE), steps=0)
+
+
+def test_the_authors_28_steps_unless_told() -> None:
+    for rule in (deletion, insertion):
+        curve = rule(linear(SIGNED, ONE))
+        assert curve is not None
+        assert len(curve) == 29

@@ -74,7 +74,7 @@ def command(
     taken: set[str] = set()
     small: list[Explanation] = []
     if loaded is not None:
-        for why in _explained(loaded, paths, target, layer, method, seed, failed, console):
+        for why in explanations_of(loaded, paths, target, layer, method, seed, failed, console):
             rows += _written(why, out, boxed, plain, taken, check)
             small += [_thumbnail(one) for one in why] if contact else []
     if small:
@@ -84,7 +84,7 @@ def command(
     elif rows and loaded is not None:
         _show(console, rows, loaded, not pictures)
     if failed:
-        _report(failed)
+        report(failed)
         raise typer.Exit(1)
 
 
@@ -98,7 +98,7 @@ def sample() -> Path:
     return file
 
 
-def _explained(
+def explanations_of(
     model: "Model", paths: list[Path], target: list[str] | None, layer: str | None, method: str, seed: int,
     failed: list[str], console: Console,
 ) -> Iterator["Explanation"]:  # fmt: skip
@@ -233,7 +233,8 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
         console.print(f"[yellow]note:[/] {escape(model.note)}", highlight=False)
 
 
-def _report(failed: list[str]) -> None:
+def report(failed: list[str]) -> None:
+    """Say on stderr which pictures could not be explained, and why."""
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"[bold red]error:[/] {len(failed)} could not be explained:", highlight=False)
     for line in failed:

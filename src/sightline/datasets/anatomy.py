@@ -121,7 +121,7 @@ BODY: Sequence[Outline] = (
 BACK_TO_FRONT = ("tail", "foot", "beak", "body", "wing", "eye")
 
 THINGS: Sequence[Outline] = (
-    spokes(*[1] * 24), spokes(*[1] * 4), spokes(*[1] * 3), spokes(*[1, 0.45] * 5), _box(-1, -0.35, 1, 0.35),
+    spokes(*[1] * 24), spokes(*[1] * 4), spokes(*[1] * 3), spokes(*[1, 0.45] * 5), _box(-0.94, -0.34, 0.94, 0.34),
 )  # fmt: skip
 """What may lie around a creature, with a radius of about 1; any of the colours below, which parts have too."""
 THING_COLOURS = (RED, YELLOW, GREEN, BLUE, VIOLET, TEAL)

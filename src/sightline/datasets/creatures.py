@@ -38,7 +38,7 @@ SMALLEST = 64  # pixels of a picture in which parts can be told apart
 FINER = 3  # drawn so many times finer than the picture, then averaged
 
 # As shares of the picture's side: a creature's unit of length, a thing's radius, the margin inside the frame.
-LENGTH, RADIUS, MARGIN = (0.32, 0.37), (0.05, 0.085), 0.02
+LENGTH, RADIUS, MARGIN = (0.32, 0.37), (0.065, 0.105), 0.02
 TURN = math.radians(15)  # either way
 FEWEST, MOST, APART, TRIES = 2, 5, 0.06, 60  # things; how far from all else, as a share; draws of a place for them
 

@@ -11,6 +11,8 @@ the features keep the image's resolution, so that no map bleeds over a cell's bo
 The model by its import path: `sightline evaluate scenes:difull --model sightline.datasets.difull:net`.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -91,10 +93,10 @@ def difull(count: int = 200, seed: int = 0, split: str = "test", cells: int = 2)
     """
     check("difull", count, split, size=cells * TILE, smallest=2 * TILE)
     name = titled("difull", split=split, seed=seed, cells=cells)
+    return scenes(name, f"difull{cells}-{split}", count, partial(_drawn, split=split, seed=seed, cells=cells))
 
-    def draw(place: int) -> Scene:
-        random = dice("difull", split, seed, cells, place)
-        shown = random.choice(CLASSES, cells**2)
-        return joined([tile(str(label), random, TILE) for label in shown], labels(cells), cells)
 
-    return scenes(name, f"difull{cells}-{split}", count, draw)
+def _drawn(place: int, split: str, seed: int, cells: int) -> Scene:
+    random = dice("difull", split, seed, cells, place)
+    shown = random.choice(CLASSES, cells**2)
+    return joined([tile(str(label), random, TILE) for label in shown], labels(cells), cells)

@@ -9,7 +9,9 @@ its own grids; ours don't know the model, are the same for all, and hold picture
 map without evidence counts as not judged, where the papers give it 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import index
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -32,12 +34,7 @@ def grid(count: int = 200, seed: int = 0, split: str = "test", cells: int = 2, s
     _check("grid", cells, size, len(CLASSES))
     check("grid", count, split, size, 32 * cells)
     name = titled("grid", split=split, seed=seed, cells=cells, size=size)
-
-    def draw(place: int) -> Scene:
-        random = dice("grid", split, seed, cells, place)
-        labels = [str(label) for label in random.permutation(CLASSES)[: cells**2]]
-        return joined([tile(label, random, size // cells) for label in labels], labels, cells)
-
+    draw = partial(_drawn, split=split, seed=seed, cells=cells, side=size // cells)
     return scenes(name, f"grid{cells}-{split}", count, draw)
 
 
@@ -59,15 +56,8 @@ def tiled(data: DataSet, cells: int = 2, count: int = 200, seed: int = 0, size: 
             places.setdefault(truths[0].label, []).append(place)
     _check(f"a grid of {data.name}", cells, size, len(places))
     check(f"a grid of {data.name}", count, "test", size, cells)
-
-    def draw(nth: int) -> Scene:
-        random = dice("tiled", seed, cells, nth)
-        labels = [str(label) for label in random.permutation(sorted(places))[: cells**2]]
-        chosen = [data[int(random.choice(places[label]))].picture for label in labels]
-        side = size // cells
-        return joined([ImageOps.fit(picture.convert("RGB"), (side, side)) for picture in chosen], labels, cells)
-
     name = f"{data.name}, tiled:cells={cells}:seed={seed}:size={size}"
+    draw = partial(_tiled, data=data, places=places, seed=seed, cells=cells, side=size // cells)
     return scenes(name, f"grid{cells}", count, draw, problems)
 
 
@@ -90,10 +80,25 @@ def tile(label: str, random: np.random.Generator, side: int) -> Image.Image:
     return with_object(Painting(ground(random, side)), label, random, OBJECT, overlap=0).picture()
 
 
+def _drawn(place: int, split: str, seed: int, cells: int, side: int) -> Scene:
+    random = dice("grid", split, seed, cells, place)
+    labels = [str(label) for label in random.permutation(CLASSES)[: cells**2]]
+    return joined([tile(label, random, side) for label in labels], labels, cells)
+
+
+def _tiled(
+    place: int, data: DataSet, places: Mapping[str, Sequence[int]], seed: int, cells: int, side: int
+) -> Scene:  # fmt: skip
+    random = dice("tiled", seed, cells, place)
+    labels = [str(label) for label in random.permutation(sorted(places))[: cells**2]]
+    chosen = [data[int(random.choice(places[label]))].picture for label in labels]
+    return joined([ImageOps.fit(picture.convert("RGB"), (side, side)) for picture in chosen], labels, cells)
+
+
 def _check(name: str, cells: int, size: int, classes: int) -> None:
-    if cells < 2 or cells**2 > classes:
+    if index(cells) < 2 or cells**2 > classes:
         raise DataError(
             f"{name} of cells={cells} needs a class for each of cells x cells, 2 x 2 or more, and there are {classes}"
         )
-    if size % cells:
+    if index(size) % cells:
         raise DataError(f"{name} of size={size} can't be cut into {cells} x {cells} equal cells; choose a multiple")

@@ -1,6 +1,8 @@
 """Scenes: a data set whose pictures are drawn when they are asked for, so that all of them is known."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import index
 
 from PIL.Image import Image
 
@@ -16,11 +18,8 @@ Scene = tuple[Image, tuple[Truth, ...]]
 
 def scenes(name: str, stem: str, count: int, draw: Callable[[int], Scene], problems: Sequence[str] = ()) -> Listed[int]:
     """The scenes that `draw` gives for the places 0 to `count`, each called by `stem` and its place."""
-
-    def read(name: str, place: int) -> Sample:
-        return Sample(name, *draw(place))
-
     entries = {f"{stem}-{place:04}": place for place in range(count)}
+    read = partial(_sample, draw=draw)
     return Listed(name, frozenset({Known.MASKS, Known.BOXES}), entries, read, tuple(problems))
 
 
@@ -30,10 +29,14 @@ def titled(name: str, **options: object) -> str:
 
 
 def check(name: str, count: int, split: str, size: int, smallest: int) -> None:
-    """Raise DataError for a count, a split or a size in pixels that can't be drawn."""
-    if count < 1:
+    """Raise DataError for a count, a split or a size in pixels that can't be drawn, TypeError for no whole numbers."""
+    if index(count) < 1:
         raise DataError(f"{name} of count={count}; expected one picture or more")
     if split not in SPLITS:
         raise DataError(f"{name} has no split {split!r}; choose {', '.join(SPLITS)}")
-    if size < smallest:
+    if index(size) < smallest:
         raise DataError(f"{name} of size={size} pixels; expected {smallest} or more")
+
+
+def _sample(name: str, place: int, *, draw: Callable[[int], Scene]) -> Sample:
+    return Sample(name, *draw(place))

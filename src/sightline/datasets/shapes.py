@@ -8,6 +8,7 @@ them, so that a frame keeps its hole.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -69,11 +70,7 @@ def shapes(
             "and an overlap of 0 to 1"
         )
     name = titled("shapes", split=split, seed=seed, size=size, objects=f"({fewest},{most})", overlap=overlap)
-
-    def draw(place: int) -> Scene:
-        painting = scene(place, split, seed, size, (fewest, most), overlap)
-        return painting.picture(), tuple(painting.truth(thing.name) for thing in painting.things)
-
+    draw = partial(_drawn, split=split, seed=seed, size=size, objects=(fewest, most), overlap=overlap)
     return scenes(name, f"shapes-{split}", count, draw)
 
 
@@ -113,6 +110,11 @@ def with_object(
             thing = Thing(label, over, colour(random, painting.pixels(), over))
             return Painting(painting.ground, (*painting.things, thing))
     raise DataError(f"a {label} doesn't fit into a picture of {len(painting.things)} shapes; ask for fewer of them")
+
+
+def _drawn(place: int, split: str, seed: int, size: int, objects: tuple[int, int], overlap: float) -> Scene:
+    painting = scene(place, split, seed, size, objects, overlap)
+    return painting.picture(), tuple(painting.truth(thing.name) for thing in painting.things)
 
 
 def _hidden(painting: Painting, over: Cover) -> list[float]:

@@ -9,6 +9,8 @@ all else in the pictures the same to the pixel; and a map has it right if its ev
 (`truth="marker"`) grows with that.
 """
 
+from functools import partial
+
 import numpy as np
 
 from sightline.datasets.listed import Listed
@@ -49,11 +51,7 @@ def shortcut(
             f"{', '.join(MARKERS)}, and truth on the object, or on the marker where there is one"
         )
     name = titled("shortcut", split=split, seed=seed, rho=rho, marker=marker, truth=truth, size=size)
-
-    def draw(place: int) -> Scene:
-        painting, label = scene(place, split, seed, rho, marker, size)
-        return painting.picture(), (painting.truth(truth, label),)
-
+    draw = partial(_drawn, split=split, seed=seed, rho=rho, marker=marker, truth=truth, size=size)
     return scenes(name, f"shortcut-{split}", count, draw)
 
 
@@ -86,6 +84,11 @@ def scene(place: int, split: str, seed: int, rho: float, marker: str, size: int)
     if goes_with is not None:
         things.append(Thing("marker", disc, np.array(COLOURS[goes_with], dtype=np.float32)))
     return Painting(painting.ground, tuple(things)), CLASSES[label]
+
+
+def _drawn(place: int, split: str, seed: int, rho: float, marker: str, truth: str, size: int) -> Scene:
+    painting, label = scene(place, split, seed, rho, marker, size)
+    return painting.picture(), (painting.truth(truth, label),)
 
 
 def _corner(random: np.random.Generator, size: int) -> tuple[float, float]:

@@ -165,7 +165,7 @@ def _resampled(values: Values, labels: Sequence[str], times: NDArray[np.int64], 
     """The total over each draw, in which each trial counts so many times."""
     if total is mean:
         counts = times.sum(1)
-        return np.divide(times @ values[:, 0], counts, out=np.full(len(times), np.nan), where=counts > 0)
+        return np.asarray(np.divide(times @ values[:, 0], counts, out=np.full(len(times), np.nan), where=counts > 0))
     names, every = np.array(labels), np.arange(len(labels))
     found = np.full(len(times), np.nan)
     for place, each in enumerate(times):

@@ -50,14 +50,15 @@ class Checks:
 def checks(trial: Trial, signed: bool) -> Checks | None:
     """The answers about a trial.
 
-    None where the map's total isn't above zero, the class isn't the one predicted, or everything in the picture is
-    relevant. Raises MetricError where the data set doesn't say what its classes are made of.
+    None where the map's total isn't above zero, the class isn't the one predicted, everything in the picture is
+    relevant, or no parts tell the class from others. Raises MetricError where the data set doesn't say what its
+    classes are made of.
     """
     parted = creature(trial)
     every, own = list(parted.parts), set(own_parts(parted))
     enough = sufficient(trial.label, classes(trial))
     marked = important(trial.heat, parted, every, signed=signed)
-    if marked is None:
+    if marked is None or not enough:
         return None
     called = [frozenset(np.array(every)[row].tolist()) for row in marked]
     kept, rest = [each & own for each in called], [own - each for each in called]
