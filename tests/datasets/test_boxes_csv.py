@@ -120,6 +120,12 @@ def test_a_table_that_is_none(tmp_path: Path, content: bytes) -> None:
         boxes_csv(tmp_path)
 
 
+def test_a_quote_that_never_ends(tmp_path: Path) -> None:
+    written(tmp_path, "a.jpg,dog,1,1,2,2", '"a.jpg,dog,1,1,2,2')
+    with pytest.raises(DataError, match=r"boxes\.csv can't be read \("):
+        boxes_csv(tmp_path)
+
+
 def test_a_table_without_lines(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(DataError, match="has no picture that can be judged: it is empty"):

@@ -124,6 +124,12 @@ def test_without_segmentations_boxes_are_known(tmp_path: Path) -> None:
     assert [(each.mask, len(each.boxes)) for each in data[0].truths] == [(None, 2), (None, 1)]
 
 
+def test_segmentations_of_half_are_not_read(tmp_path: Path) -> None:
+    written(tmp_path, thing(segmentation=runs((1, 1))), thing(segmentation=[]))
+    assert coco(tmp_path).knows == {Known.BOXES}
+    assert coco(tmp_path)[0].truths[0].mask is None
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

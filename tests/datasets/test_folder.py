@@ -79,6 +79,9 @@ def test_a_name_on_two_lines_is_told_on_one(tmp_path: Path) -> None:
 def test_no_pictures(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no picture"):
         folder(tmp_path)
+    picture(tmp_path / ".a.jpg")
+    with pytest.raises(DataError, match="fits no layout"):
+        open_data(tmp_path)
     for nothing in (picture(tmp_path / "a.jpg"), tmp_path / "none"):
         with pytest.raises(DataError, match="is no folder; expected one with pictures"):
             folder(nothing)

@@ -95,15 +95,24 @@ def test_what_is_malformed_is_named_when_it_is_read(tmp_path: Path) -> None:
     assert data[2].truths[0].boxes == ((3, 4, 8, 10),)
 
 
-def test_another_split(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("annotations", "pictures"),
+    [("Annotations/CLS-LOC", "Data/CLS-LOC"), ("Annotations", "."), ("Annotations", "images")],
+)
+def test_another_split(tmp_path: Path, annotations: str, pictures: str) -> None:
     for split in ("train", "val"):
-        picture(tmp_path / f"{split}/{split}.JPEG")
-        annotation(tmp_path / f"Annotations/{split}/{split}.xml")
-    assert imagenet(tmp_path).names == ("val",)
+        picture(tmp_path / pictures / f"{split}/{split}.JPEG")
+        annotation(tmp_path / annotations / f"{split}/{split}.xml")
+    assert (imagenet(tmp_path).names, imagenet(tmp_path).problems) == (("val",), ())
     assert (imagenet(tmp_path, split="train").names, imagenet(tmp_path, split="train").name) == (
         ("train",),
         f"{tmp_path} train",
     )
+
+
+def test_a_split_that_is_none(tmp_path: Path) -> None:
+    picture(tmp_path / "val/a.JPEG")
+    annotation(tmp_path / "Annotations/a.xml")
     with pytest.raises(DataError, match=r"no folder .*Data/CLS-LOC/test, .*expected one of them, as ImageNet has"):
         imagenet(tmp_path, split="test")
 

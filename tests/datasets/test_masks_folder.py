@@ -50,6 +50,8 @@ def test_an_empty_mask_says_that_nothing_is_there(tmp_path: Path) -> None:
     picture(tmp_path / "images/a.jpg")
     indices(tmp_path / "masks/a.png", spotted(0))
     assert masks(tmp_path)[0].truths == ()
+    text(tmp_path / "classes.txt", "cat\ndog")
+    assert masks(tmp_path)[0].truths == ()
 
 
 @pytest.mark.parametrize("images", ["images/a.jpg", "images/cat/a.jpg"])

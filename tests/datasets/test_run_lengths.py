@@ -37,7 +37,7 @@ def test_packed_as_pycocotools_does(density: float, size: tuple[int, int]) -> No
 @pytest.mark.parametrize(
     "counts",
     [[5], [7], [3, 4], [], [6.0], [True, 5], [-1, 7], [3, -1, 4], ["6"], None, 6, {}, "", "5", "7", "X", "~", "é",
-     "/", "p", "P" * 50 + "0", "6" + "P", "0101O", "\x00"],
+     "/", "p", "P" * 50 + "0", "6" + "P", "6p", "0101O", "\x00"],
 )  # fmt: skip
 def test_runs_that_do_not_fill_the_picture(counts: object) -> None:
     with pytest.raises(DataError, match=r"^a\.json has run lengths that don't fill 3 x 2 pixels; export them again$"):

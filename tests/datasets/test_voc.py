@@ -238,6 +238,12 @@ def test_a_classes_split_lists_the_pictures_that_show_it(tmp_path: Path) -> None
     assert voc(tmp_path, split="dog_val").names == ("b", "c")
 
 
+def test_a_name_may_have_spaces(tmp_path: Path) -> None:
+    with_pictures(tmp_path, "my dog")
+    text(tmp_path / "ImageSets/val.txt", "my dog\n")
+    assert voc(tmp_path, split="val").names == ("my dog",)
+
+
 def test_a_split_that_lists_what_is_not_there(tmp_path: Path) -> None:
     with_pictures(tmp_path, "a")
     picture(tmp_path / "JPEGImages/b.jpg")
