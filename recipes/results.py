@@ -233,8 +233,8 @@ def _difull() -> sightline.Model:
 
 
 PARTS = named(
-    "single-deletion preservation-check deletion-check controlled-synthetic distractibility background-independence "
-    "target-sensitivity"
+    "completeness single-deletion preservation-check deletion-check controlled-synthetic distractibility "
+    "background-independence target-sensitivity"
 )
 
 

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "src/sightline"
 ORDER = (
     "errors", "named", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking", "ask",
     "preprocess", "transforms", "model", "randomised", "regions", "contours", "seeds", "exports", "images",
-    "adversarial", "trials", "metrics", "render", "checks", "explanation", "explainer", "bundled", "sources", "datasets", "evaluation", "cli",
+    "adversarial", "trials", "metrics", "render", "checks", "explanation", "explainer", "bundled", "sources",
+    "datasets", "evaluation", "cli",
 )  # fmt: skip
 
 

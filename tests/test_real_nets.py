@@ -198,10 +198,10 @@ def test_the_segmenter_is_as_good_as_where_it_comes_from(data: Path) -> None:
         found = segmented(segmenter, Image.open(file).convert("RGB"), true.shape)
         judged = true != 255
         np.add.at(counts, (true[judged], found[judged]), 1)
-    right = counts.diagonal()
+    right, either = counts.diagonal(), counts.sum(0) + counts.sum(1) - counts.diagonal()
     assert len(files) == 92
     assert right.sum() / counts.sum() == pytest.approx(0.885, abs=0.0006)
-    assert (right / (counts.sum(0) + counts.sum(1) - right)).mean() == pytest.approx(0.532, abs=0.0006)
+    assert (right[either > 0] / either[either > 0]).mean() == pytest.approx(0.532, abs=0.0006)
 
 
 def segmented(segmenter: nn.Module, picture: Image.Image, shape: tuple[int, int]) -> np.ndarray:

@@ -4,10 +4,11 @@ Yeh et al., *On the (In)fidelity and Sensitivity of Explanations*, NeurIPS 2019,
 E[(I . phi - (f(x) - f(x - I)))^2]. As in the authors' code the map is first scaled by the beta that
 fits best, E[loss (I . phi)] / E[(I . phi)^2]: its own scale doesn't matter, and neither does its sign.
 
-By "squares", all of side 1 up to 10/28 of the shorter side, as on their MNIST, as likely each, are
-taken away, and I . phi is what the map holds there. By "noise" every pixel is moved to what it
-would be taken away to by a Gaussian share of the way. Theirs is added to values and multiplied with a gradient per
-channel; our maps say how much a pixel counts, all channels together. A linear model's w * x gets 0 by both.
+By "squares" a square is taken away, and I . phi is what the map holds there; they take every square of
+side 1 to 10 in MNIST's 28 pixels, here some are drawn from those of side 1 to 10/28 of the image's. By
+"noise" each pixel goes a Gaussian share of the way to being taken away. Theirs is added to values, and multiplied
+with a gradient for each channel; our maps say how much a pixel counts, all channels together. A linear
+model's w * x gets 0 by both.
 """
 
 from collections.abc import Sequence
@@ -71,7 +72,8 @@ def squares(count: int, size: Sequence[int], generator: torch.Generator) -> Tens
     sides = torch.arange(1, max(round(LARGEST * min(height, width)), 1) + 1)
     places = (height - sides + 1) * (width - sides + 1)
     masks = torch.zeros(count, height, width, dtype=torch.float64)
-    for mask, at in zip(masks, torch.multinomial(places.double(), count, replacement=True, generator=generator)):
+    drawn = torch.multinomial(places.double(), count, replacement=True, generator=generator)
+    for mask, at in zip(masks, drawn, strict=True):
         side = int(sides[at])
         top, left = (int(torch.randint(length - side + 1, (), generator=generator)) for length in (height, width))
         mask[top : top + side, left : left + side] = 1

@@ -2,8 +2,8 @@
 
 Yeh et al., *On the (In)fidelity and Sensitivity of Explanations*, NeurIPS 2019, arXiv 1901.09392: the
 largest |phi(x + d) - phi(x)| / |phi(x)| of noise d that is even within a radius, which is sampled.
-(The first version of the authors' code divided by |phi(x)| once more with every sample.) A map
-that is the same for every image gets 0: a bound on noise, no praise.
+(The first version of the authors' code divided by |phi(x)| once more with every sample.) A map that is
+the same for every image gets 0: steady isn't right.
 """
 
 import torch

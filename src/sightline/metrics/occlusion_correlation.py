@@ -4,10 +4,10 @@ Selvaraju et al., *Grad-CAM*, IJCV 2020, arXiv 1610.02391: the mean rank correla
 What their windows were, and where ranks were taken, isn't told; here these are options, and belong to the
 figure.
 
-An occlusion map knows nothing finer than its stride: with windows of so many strides it is the same all over
-a square of one. Both maps are averaged over such squares, or else a finer map is charged for detail that
-nobody measured; places=pixels does that, and guided backprop falls most. The paper's maps are of
-positive parts, so positive parts are compared; maps with a sign may be taken as they are.
+An occlusion map knows nothing finer than its stride: where the window is a multiple of it, the pixels of a
+square of one stride are all the same. Both maps are averaged over such squares, or else a finer map is
+charged for detail that nobody measured; places=pixels does that, and guided backprop falls most. The
+paper's Grad-CAM is of positive parts, so positive parts are compared; maps with a sign may be taken as they are.
 """
 
 import torch
