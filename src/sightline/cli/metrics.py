@@ -7,6 +7,8 @@ from rich.table import Table
 
 from sightline.cli import options
 
+WIDE = 120  # columns, from which there is room for the paper
+
 
 def command(as_json: options.Json = False) -> None:
     """Print the table of metrics: name, which way is better, what it is about, what it needs of a data set."""
@@ -28,12 +30,13 @@ def command(as_json: options.Json = False) -> None:
     if as_json:
         print(json.dumps(rows, indent=2, default=str))
         return
+    console = Console()
+    wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("name", "better", "needs", "idea", "paper"):
-        table.add_column(name, no_wrap=name == "name", overflow="fold")
+    for name in ("name", "better", "needs", "idea", "paper")[: None if wide else -1]:
+        table.add_column(name, no_wrap=name != "idea", overflow="fold")
     for row in METRICS:
         better = "" if row.better == "neither" else row.better.value
-        table.add_row(row.name, better, row.needs.value, row.idea, row.paper)
-    console = Console()
+        table.add_row(*(row.name, better, row.needs.value, row.idea, row.paper)[: None if wide else -1])
     console.print(table, highlight=False)
     console.print("[dim]Options go behind the name: pointing:tolerance=0; --json lists them.[/]", highlight=False)
