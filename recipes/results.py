@@ -105,12 +105,12 @@ def imagenet(place: Place) -> list[str]:
         found = place.evaluated(f"imagenet-{net.__name__}", model, place.boxed(), methods, metrics)
         first = found["grad-cam"].figures["localization"].more
         lines += [
-            "", f"### {model.name}", "",
+            f"### {model.name}", "",
             f"Classification error: top-1 {first['of the class, top 1']:.1f}, "
             f"top-5 {first['of the class, top 5']:.1f}.", "",
-            *table(found, columns), *left_out(found),
+            *table(found, columns), *left_out(found), "",
         ]  # fmt: skip
-    return lines
+    return lines[:-1]
 
 
 def coco(place: Place) -> list[str]:
@@ -338,7 +338,7 @@ of its figure and counted in FOLDER.
 
 def _section(title: str, made: Callable[[Place], list[str]], place: Place) -> str:
     """A heading, what the section's docstring says, and its tables."""
-    return f"\n## {title}\n\n{inspect.getdoc(made)}\n\n" + "\n".join(made(place)) + "\n"
+    return "\n".join(["", f"## {title}", "", inspect.getdoc(made) or "", "", *made(place), ""])
 
 
 def main() -> None:
@@ -349,10 +349,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=tuple(SECTIONS))
     options = parser.parse_args()
     place = Place(options.data, options.work)
-    parts = [
-        f"\n## {SECTIONS[name][0]}\n\n" + "\n".join(SECTIONS[name][1](place)) + "\n"
-        for name in options.only or SECTIONS
-    ]
+    parts = [_section(*SECTIONS[name], place) for name in options.only or SECTIONS]
     if options.only:
         print("".join(parts))
     else:
