@@ -50,7 +50,10 @@ def mobilenet_v2(data: str | Path = DATA) -> sightline.Model:
 
 
 def mobilenet_v2_plain(data: str | Path = DATA) -> sightline.Model:
-    """MobileNetV2 as torchvision pads it, where it wasn't trained: its grid is shifted, and it is right less often."""
+    """MobileNetV2 as torchvision pads it, but not as it was trained: its grid is shifted at each stride.
+
+    Of a thousand training pictures it then gets 80 % right, where 89 % were.
+    """
     return replace(_of_imagenet("mobilenet_v2", Path(data)), name="mobilenet_v2, plain padding")
 
 
@@ -150,7 +153,7 @@ def _of_imagenet(name: str, data: Path) -> sightline.Model:
         name,
         weights=weights / f"{name}_imagenet.safetensors",
         labels=weights / "imagenet_classes.json",
-        preprocess=sightline.Preprocess(),  # a side of 256, of which 224: as it was trained
+        preprocess=sightline.Preprocess(),  # a side of 256, of which 224, as when the weights were checked
         device="cpu",
     )
 

@@ -167,11 +167,11 @@ def confidence(place: Place) -> list[str]:
     SqueezeNet 1.1 on 10 of the ImageNet pictures. Pixels are taken by count, ties in an order that is drawn.
     Ten pictures are few: mind the intervals.
     """
-    metrics = named(
-        "deletion insertion average-drop average-drop:mask=half increase average-gain road complexity coherency adcc"
+    metrics = named("deletion insertion average-drop average-drop:mask=half increase average-gain road complexity")
+    methods = named("grad-cam grad-cam++ layer-cam guided-grad-cam saliency c-mwp")
+    found = place.evaluated(
+        "confidence", nets.squeezenet1_1(place.data), place.boxed(10), methods, metrics, batch_size=1
     )
-    methods = named("grad-cam grad-cam++ layer-cam score-cam guided-grad-cam integrated-gradients c-mwp rise:masks=500")
-    found = place.evaluated("confidence", nets.squeezenet1_1(place.data), place.boxed(10), methods, metrics)
     return [*table(found, [(name, name, "") for name in metrics]), *left_out(found)]
 
 

@@ -238,6 +238,32 @@ def test_a_metric_may_be_about_predictions_or_about_the_whole_picture() -> None:
     assert row.figures["whole"].value == pytest.approx(18 / 12)
 
 
+def test_only_the_best_five_are_predicted() -> None:
+    """Seven classes, of which the picture's own is the last; it is asked about, but it is no prediction."""
+    wide = Net()
+    wide.features = nn.Conv2d(3, 7, 1)
+    with torch.no_grad():
+        wide.features.weight.zero_()
+        wide.features.bias.copy_(torch.arange(7.0).flip(0))
+    names = (*(f"other{place}" for place in range(4)), "red", "green", "blue")
+    model = Model(module=wide.eval(), name="wide", preprocess=net().preprocess, labels=Labels(names), layer="features")
+
+    def rank(trial: Trial) -> list[float]:
+        return [trial.rank]
+
+    predicted = Metric("predicted", rank, "here", "of the best five", about=About.PREDICTED)
+    found = evaluate(model, Squares(), metrics=[predicted], controls=False)["grad-cam"]
+    assert found.figures["predicted"].judged == 5 * 12
+    assert found.figures["predicted"].value == pytest.approx(2)
+
+
+def test_small_values_keep_their_digits() -> None:
+    tiny = Metric("tiny", lambda trial: [1.23456789e-12], "here", "a small number")
+    assert evaluate(net(), Squares(2), metrics=[tiny], controls=False)["grad-cam"].figures[
+        "tiny"
+    ].value == pytest.approx(1.23456789e-12, rel=1e-6)
+
+
 def test_the_interval_is_that_of_pictures_drawn_again() -> None:
     draw = np.random.default_rng(3)
     values = [[["a", [float(hit)]]] * (1 + n % 3) for n, hit in enumerate(draw.random(40) < 0.7)]

@@ -3,10 +3,9 @@
 Adebayo et al., *Sanity Checks for Saliency Maps*, 2018, arXiv 1810.03292, section 4: a map that hardly
 changes when the weights do says nothing about the model. They re-initialise layers as they were
 before training, which takes the recipe; here every tensor is drawn from a normal distribution with
-its own mean and standard deviation, which works for any module and keeps the activations' scale. So
-does a batch norm keep its running mean and variance, which belong to the data as much as to the
-weights, while its weight and bias are drawn. A tensor whose values are all equal has nothing to
-lose, and stays.
+its own mean and standard deviation, which works for any module and about keeps the activations' scale.
+A batch norm's weight and bias are drawn; its running mean and variance stay, for they are the data's
+as much as the weights'. A tensor whose values are all equal has nothing to lose, and stays.
 """
 
 import copy

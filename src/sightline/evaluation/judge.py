@@ -28,7 +28,7 @@ from sightline.types import Method
 
 BEST = 5  # classes that a metric about predictions asks about
 CELLS = 14  # a side, at which maps are compared with each other
-DIGITS = 7  # that are kept of a value
+DIGITS = 8  # significant ones, that are kept of a value
 
 Line = dict[str, Any]
 
@@ -171,7 +171,7 @@ class Judge:
                 told = metric.judge(present) or {}
                 values[metric.title] = [[label, _plain(numbers)] for label, numbers in told.items()]
             else:
-                of = trials if metric.about is About.PREDICTED else present
+                of = [each for each in trials if each.rank < BEST] if metric.about is About.PREDICTED else present
                 values[metric.title] = [[trial.label, _plain(metric.judge(trial))] for trial in of]
         highest = [float(trial.raw.max()) for trial in trials]
         return {
@@ -193,7 +193,7 @@ def _plain(numbers: Any) -> list[float] | None:
     if numbers is None:
         return None
     kept = [float(number) for number in numbers]
-    return [round(number, DIGITS) for number in kept] if all(map(isfinite, kept)) else None
+    return [float(f"{number:.{DIGITS}g}") for number in kept] if all(map(isfinite, kept)) else None
 
 
 def _disagreement(maps: Sequence[Tensor]) -> float | None:
