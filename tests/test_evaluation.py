@@ -203,6 +203,17 @@ def test_classes_that_the_model_lacks_are_counted_and_all_lacking_is_an_error() 
         evaluate(none, Squares(), metrics=[HIT])
 
 
+def test_a_class_is_meant_by_its_whole_name_only() -> None:
+    """A data set's hot dog is none of the model's dogs."""
+    model = net()
+    named = Labels(("dark red", "green, lime", "blue"))
+    other = Model(module=model.module, name="other", preprocess=model.preprocess, labels=named, layer="features")
+    found = evaluate(other, Squares(), metrics=[HIT])
+    red = sum(truth.label == "red" for place in range(12) for truth in Squares()[place].truths)
+    assert found.unknown == {"red": red}
+    assert found["grad-cam"].maps == 18 - red
+
+
 def test_methods_that_are_not_defined_on_the_model_are_left_out(tmp_path: Path) -> None:
     for _ in range(2):  # judged, and read from the folder
         found = evaluate(net(), Squares(), ["attention-rollout", "grad-cam"], [HIT], folder=tmp_path)

@@ -168,11 +168,11 @@ class Labels:
         """The first name of a class, or its index as text where it has none."""
         return self.names[index].split(",")[0].strip() if 0 <= index < len(self.names) else str(index)
 
-    def index(self, asked: str) -> int:
+    def index(self, asked: str, *, whole: bool = False) -> int:
         """The class that a name, synonym, wnid or index in digits means.
 
-        A name needn't be whole where its words fit one class only ("tabby cat", "great white").
-        Raises TargetError, with the nearest names, where it fits none or several.
+        Unless it must be `whole`, a name needn't be where its words fit one class only ("tabby cat", "great
+        white"). Raises TargetError, with the nearest names, where it fits none or several.
         """
         text = _spoken(asked)
         if re.fullmatch(r"\d+", text):
@@ -186,7 +186,7 @@ class Labels:
             i for i, names in enumerate(spoken)
             if any(set(name.split()) <= words or words <= set(name.split()) for name in names)
         ]  # fmt: skip
-        found = exact or (part if words else [])
+        found = exact or (part if words and not whole else [])
         if len(found) == 1:
             return found[0]
         if found:

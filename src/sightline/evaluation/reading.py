@@ -83,7 +83,7 @@ class Reader:
     def _index(self, label: str) -> int | None:
         if label not in self.indices:
             try:
-                self.indices[label] = self.model.labels.index(label)
+                self.indices[label] = self.model.labels.index(label, whole=True)  # a hot dog is no dog
             except TargetError:
                 self.indices[label] = None
         return self.indices[label]
