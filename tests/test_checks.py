@@ -1,5 +1,6 @@
 """Checks: nets and methods that are known to deserve belief, or not to."""
 
+import numpy as np
 import pytest
 import torch
 from test_evaluation import SIDE, Squares, net
@@ -67,6 +68,16 @@ def test_marks_whose_hiding_changes_nothing_are_not_believed() -> None:
     hiding = verdict.checks[-1]
     assert hiding.passed is False
     assert "hiding the fifth that it marks takes the score from" in verdict.words
+
+
+def test_marks_that_count_less_than_other_places_are_not_believed() -> None:
+    """The faint half is red too, so hiding it lowers the score; hiding as much of the bright half lowers it more."""
+    pixels = np.zeros((SIDE, SIDE, 3), np.uint8)
+    pixels[:, : SIDE // 2, 0], pixels[:, SIDE // 2 :, 0] = 200, 50
+    faint = Method("faint", against, "here", "what is dark", kind=Kind.ASKING, layered=False, backwards="0")
+    hiding = sightline.explain(model(), pixels, "red", method=faint).check().checks[-1]
+    assert hiding.passed is False
+    assert hiding.said.startswith("hiding the fifth that it marks takes the score from 0.5 to 0.4")
 
 
 def test_an_empty_map_is_not_believed() -> None:
