@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src/sightline"
 ORDER = (
     "errors", "named", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking", "ask",
-    "preprocess", "transforms", "model", "randomised", "regions", "contours", "seeds", "exports", "images",
+    "preprocess", "transforms", "language", "model", "randomised", "regions", "contours", "seeds", "exports", "images",
     "adversarial", "trials", "metrics", "render", "checks", "explanation", "explainer", "bundled", "sources",
     "datasets", "evaluation", "cli",
 )  # fmt: skip

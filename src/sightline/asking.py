@@ -321,7 +321,10 @@ class Asking:
     def _heads(self) -> list[engine.Head]:
         self.passes.forwards += 1
         with self._session.cast():
-            return [engine.Head(self._module, self.image[n : n + 1], self._layer) for n in range(len(self.image))]
+            return [
+                engine.Head(engine.of_images(self._module, part), self.image[part], self._layer)
+                for part in (slice(n, n + 1) for n in range(len(self.image)))
+            ]
 
     def _answered_many(self, images: Images) -> Any:
         """The output for a batch with its channels last, which is faster, unless the model can't take it."""

@@ -1,19 +1,34 @@
 """A model as it is explained: the module with what its source knows about it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sightline.engine import Adapted, Caller, Inputs
 from sightline.errors import ModelError
+from sightline.language import Writer
 from sightline.layers import Choice
 from sightline.preprocess import Preprocess
 from sightline.targets import Labels
 from sightline.transforms import read_transform
+
+
+class Task(StrEnum):
+    """What a model gives for images, and so what can be asked of it."""
+
+    CLASSES = "classes"  # logits (N, classes)
+    ANSWERS = "answers"  # the same, once it is asked a question in words
+    VALUES = "values"  # numbers (N,) or (N, numbers)
+    REGIONS = "regions"  # logits (N, classes, h, w)
+    BOXES = "boxes"  # targets.Candidates
+    LIKENESS = "likeness"  # embeddings (N, D)
+    WORDS = "words"  # logits (N, T, vocabulary), once it reads a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +37,8 @@ class Model:
 
     `choices` remembers the layer chosen for an image size; `note` is said beside each answer.
     `multi_label` models have independent classes: probabilities are sigmoids and don't sum to one.
+    `answers` makes, of a question in words, a module that takes an image alone and gives logits over `labels`;
+    `texts` makes, of a sentence, an embedding (D,) in the space of the images'; `writer` writes about images.
     """
 
     module: nn.Module
@@ -31,6 +48,10 @@ class Model:
     labels: Labels = field(default_factory=lambda: Labels(()))
     layer: str | None = None
     multi_label: bool = False
+    task: Task = Task.CLASSES
+    answers: Callable[[str], nn.Module] | None = None
+    texts: Callable[[str], Tensor] | None = None
+    writer: Writer | None = None
     note: str = ""
     choices: dict[tuple[int, ...], Choice] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -68,22 +89,36 @@ def wrap(
     name: str | None = None,
     layer: str | None = None,
     multi_label: bool = False,
+    task: str | Task = Task.CLASSES,
+    inputs: Mapping[str, Any] | None = None,
+    image_name: str | None = None,
+    call: Caller | None = None,
 ) -> Model:
     """Any module as a model.
 
     `preprocess` is a Preprocess, or torchvision's own transform, which is read; `labels` is a
-    Labels, a sequence of class names, or a mapping from index to name. Raises ModelError for what
-    is no module, and for a transform whose framing can't be told.
+    Labels, a sequence of class names, or a mapping from index to name. `task` says what it gives: classes, values,
+    regions, boxes or likeness. `inputs` are its other inputs by their names, tensors of one row or anything else,
+    and `image_name` is the image's where it isn't the first; `call(module, image)` calls it in any other way.
+    Raises ModelError for what is no module, for a transform whose framing can't be told, and for no such task.
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"a torch.nn.Module is expected, got {type(module).__name__}; for a name use sightline.load")
+    if task not in tuple(Task):
+        raise ModelError(f"no task {task!r}; choose {', '.join(Task)}")
+    own = name or type(module).__name__
+    if call is not None:
+        module = Adapted(module, call)
+    elif inputs is not None or image_name is not None:
+        module = Adapted(module, Inputs(inputs or {}, image_name))
     if isinstance(labels, Mapping):  # index -> name, as many data sets keep them
         labels = [labels[index] for index in sorted(labels)]
     return Model(
         module=module,
-        name=name or type(module).__name__,
+        name=own,
         preprocess=Preprocess() if preprocess is None else read_transform(preprocess),
         labels=labels if isinstance(labels, Labels) else Labels(tuple(labels or ())),
         layer=layer,
         multi_label=multi_label,
+        task=Task(task),
     )

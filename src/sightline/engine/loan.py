@@ -10,15 +10,19 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from sightline.engine.adapted import Adapted
 from sightline.errors import ModelError
 
 
 def bare(model: nn.Module) -> nn.Module:
     """The module inside torch.compile's, DataParallel's and DistributedDataParallel's wrappers.
 
-    Raises ModelError for TorchScript, which has no hooks.
+    A model that is called in another way stays so. Raises ModelError for TorchScript, which has no hooks.
     """
     while True:
+        if isinstance(model, Adapted):
+            inside = bare(model.module)
+            return model if inside is model.module else Adapted(inside, model.call)
         if isinstance(model, torch.jit.ScriptModule):
             raise ModelError(
                 "a TorchScript model was given, whose layers can't be read; "
@@ -75,6 +79,8 @@ def borrowed(model: nn.Module) -> Iterator[None]:
 
     Several threads may borrow one model: the first changes the flags, the last restores them.
     """
+    while isinstance(model, Adapted):
+        model = model.module
     with _lock:
         loan = _loans.get(model)
         if loan is None:

@@ -1,227 +1,28 @@
-"""Targets: what is asked of the model's output. A target turns an output into scores (N,) or (N, K).
+"""Questions of classes: read from names and indices, put to a batch, and reported in words."""
 
-Scores are logits before softmax unless a target says otherwise. Targets are plain functions, so
-they compose: `counterfactual(contrast(class_(281), class_(282)))`.
-"""
-
-import difflib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
-from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from sightline.errors import ModelError, TargetError
+from sightline.errors import TargetError
 from sightline.outputs import wide
-
-Target = Callable[[Any], Tensor]
-"""The model's output -> scores (N,), or (N, K) for K questions of each image."""
-
-TargetLike = int | str | Target | Tensor | Sequence[Any] | None
-"""A class index or name for every image, a list of N (one each), a list of N lists (several each), a
-tensor (N,) or (N, K) of indices, a callable on the output, or None for the predicted class."""
-
-
-def logits(output: Any) -> Tensor:
-    """The logits (N, K, ...) in a model's output: a tensor, `.logits`, or the first tensor of a tuple or mapping.
-
-    Raises ModelError where there are none.
-    """
-    found = getattr(output, "logits", output)
-    if isinstance(found, Mapping):
-        found = found.get("logits", found.get("out", next(iter(found.values()), None)))
-    elif isinstance(found, tuple | list) and found:
-        found = found[0]
-    if not isinstance(found, Tensor) or found.ndim < 2:
-        shape = f"a tensor of shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(output).__name__}"
-        raise ModelError(f"the model gives {shape}, not logits (N, classes); pass a callable target that reads it")
-    return found
-
-
-def class_(index: int | Sequence[Any] | Tensor) -> Target:
-    """The logits of classes: one index for all images, N indices, or (N, K) or (1, K) of them.
-
-    Negative indices count from the end. The target raises TargetError for a class that the model
-    doesn't have, a wrong number of images, or logits with space.
-    """
-    indices = torch.as_tensor(index)
-
-    def score(output: Any) -> Tensor:
-        values = logits(output)
-        if values.ndim != 2:
-            raise TargetError(
-                f"the model gives logits of shape {tuple(values.shape)}, so a class has many scores per image; "
-                "pass a callable target that reduces them to one, such as a mean over a region"
-            )
-        n, classes = values.shape
-        rows = indices.to(values.device).reshape(len(indices) if indices.ndim else 1, -1)
-        if len(rows) not in (1, n) or (len(rows) < n and indices.ndim == 1):
-            raise TargetError(f"{len(rows)} targets were given for {n} images; give one target, or one per image")
-        rows = rows.expand(n, -1)
-        wrong = rows[(rows >= classes) | (rows < -classes)]
-        if wrong.numel():
-            raise TargetError(f"no class {int(wrong[0])}: the model has {classes} classes, 0 to {classes - 1}")
-        return values.gather(1, rows % classes)
-
-    return _named(score, f"class {index}" if isinstance(index, int) else "classes")
-
-
-def _named(target: Target, name: str) -> Target:
-    target.__name__ = name  # reported where the target is about no one class
-    return target
-
-
-def _name(target: Target) -> str:
-    return getattr(target, "__name__", type(target).__name__)
-
-
-def top(count: int) -> Target:
-    """The logits (N, count) of each image's highest classes, best first."""
-
-    def score(output: Any) -> Tensor:
-        values = logits(output)
-        if not 1 <= count <= values.shape[1]:
-            raise TargetError(
-                f"top {count} was asked of a model with {values.shape[1]} classes; ask for 1 to that many"
-            )
-        return class_(top_indices(values, count))(output)
-
-    return _named(score, f"top {count}")
-
-
-def top_indices(values: Tensor, count: int) -> Tensor:
-    """Indices (N, count) of the highest logits (N, classes), best first; of equals the lower index first."""
-    return values.argsort(dim=1, descending=True, stable=True)[:, :count]
-
-
-def counterfactual(target: Target) -> Target:
-    """What speaks against the target: the negated score, and so the negated gradient (arXiv 1610.02391, eq. 3)."""
-    return _named(lambda output: -target(output), f"against {_name(target)}")
-
-
-def contrast(this: Target, that: Target) -> Target:
-    """Why this and not that: the difference of two scores."""
-    return _named(lambda output: this(output) - that(output), f"{_name(this)} and not {_name(that)}")
-
-
-RIVALS = 3
-"""How many of its nearest rivals a class is set against, where nobody says otherwise."""
-
-
-def finer(index: int | Sequence[Any] | Tensor, rivals: int = RIVALS, strength: float = 1.0) -> Target:
-    """What sets a class apart from the classes that score most like it: its logit less `strength` times their mean.
-
-    Finer-CAM (Zhang et al., CVPR 2025, arXiv 2501.11309), for any method. The rivals are those with
-    the smallest difference of logits, chosen anew for each output, or all others where there are
-    fewer. Their weights are equal; the authors' code weights each by its probability and lets the
-    gradient flow through that, and takes the class to be the first of the sorted, which ties break.
-    """
-    if rivals < 1:
-        raise TargetError(f"a class is set against 1 rival or more, got rivals={rivals}")
-
-    def score(output: Any) -> Tensor:
-        this = class_(index)(output)
-        values = logits(output)
-        own = class_(index)(torch.arange(values.shape[1], device=values.device).expand(values.shape))
-        others = nearest(values, own, rivals)
-        return this - strength * values[:, None].expand(-1, own.shape[1], -1).gather(2, others).mean(2)
-
-    return _named(score, f"class {index}, finer" if isinstance(index, int) else "classes, finer")
-
-
-def nearest(values: Tensor, own: Tensor, count: int) -> Tensor:
-    """Indices (N, K, count) of the classes whose logits (N, classes) are nearest those of classes `own` (N, K).
-
-    Of equals the lower index comes first. Raises TargetError where there is no other class.
-    """
-    if values.shape[1] < 2:
-        raise TargetError("a class has no rivals in a model with one class; ask about the class itself")
-    gaps = (values[:, None] - values.gather(1, own)[..., None]).detach().abs()
-    gaps = gaps.scatter(2, own[..., None], torch.inf)
-    return gaps.argsort(dim=2, stable=True)[..., : min(count, values.shape[1] - 1)]
-
-
-def probabilities(values: Tensor, *, multi_label: bool = False) -> Tensor:
-    """Softmax over classes of logits (N, classes), or sigmoids where labels are independent."""
-    return values.float().sigmoid() if multi_label else values.float().softmax(1)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """The classes' names in the order of their indices, and their WordNet ids where known.
-
-    A name may list synonyms, separated by commas.
-    """
-
-    names: tuple[str, ...]
-    wnids: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> str:
-        """The first name of a class, or its index as text where it has none."""
-        return self.names[index].split(",")[0].strip() if 0 <= index < len(self.names) else str(index)
-
-    def index(self, asked: str, *, whole: bool = False) -> int:
-        """The class that a name, synonym, wnid or index in digits means.
-
-        Unless it must be `whole`, a name needn't be where its words fit one class only ("tabby cat", "great
-        white"). Raises TargetError, with the nearest names, where it fits none or several.
-        """
-        text = _spoken(asked)
-        if re.fullmatch(r"\d+", text):
-            return int(text)
-        if text in self.wnids:
-            return self.wnids.index(text)
-        spoken = [[_spoken(part) for part in name.split(",")] for name in self.names]
-        exact = [i for i, names in enumerate(spoken) if text in names]
-        words = set(text.split())
-        part = [
-            i for i, names in enumerate(spoken)
-            if any(set(name.split()) <= words or words <= set(name.split()) for name in names)
-        ]  # fmt: skip
-        found = exact or (part if words and not whole else [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(f"{self[i]!r} ({i})" for i in found[:6]) + (", ..." if len(found) > 6 else "")
-            raise TargetError(f"{asked!r} fits {len(found)} classes: {listed}; give a whole name or an index")
-        if not self.names:
-            raise TargetError(f"the model has no class names to look {asked!r} up in; give an index or labels")
-        every = {name: i for i, names in enumerate(spoken) for name in names}
-        near = difflib.get_close_matches(text, every, n=4, cutoff=0.5)
-        listed = ", ".join(f"{self[every[name]]!r} ({every[name]})" for name in near) or "none"
-        raise TargetError(f"no class {asked!r} among {len(self)}; nearest: {listed}")
-
-    @classmethod
-    def read(cls, file: Path) -> Self:
-        """Labels from a text file with a name per line, or JSON: names, or objects with `index`, `name`, `wnid`.
-
-        Raises ModelError where the file is neither.
-        """
-        try:
-            text = file.read_text(encoding="utf-8")
-            if file.suffix != ".json":
-                return cls(tuple(line.strip() for line in text.splitlines() if line.strip()))
-            rows = json.loads(text)
-            if all(isinstance(row, str) for row in rows):
-                return cls(tuple(rows))
-            rows = sorted(rows, key=lambda row: row["index"])
-            return cls(tuple(row["name"] for row in rows), tuple(row["wnid"] for row in rows if "wnid" in row))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"labels file {file} can't be read ({error}); expected a name per line, or a JSON list of names"
-            ) from error
-
-
-def _spoken(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").split())
+from sightline.targets.labels import NO_LABELS, Labels
+from sightline.targets.scores import (
+    RIVALS,
+    Target,
+    TargetLike,
+    class_,
+    logits,
+    name_of,
+    nearest,
+    top,
+    top_indices,
+)
 
 
 @dataclass(frozen=True)
@@ -288,8 +89,9 @@ class Question:
     phrases: tuple[tuple[Phrase, ...], ...] = ()
     several: bool = False
     best: int = 0
-    labels: Labels = Labels(())
+    labels: Labels = NO_LABELS
     multi_label: bool = False
+    names: tuple[Asked, ...] = ()  # of a target's K questions, where they are known
 
     def part(self, images: slice) -> Self:
         """The same question of some of the images."""
@@ -352,8 +154,10 @@ class Question:
         if self.best:
             best: list[list[int]] = top_indices(logits(output), self.best).tolist()
             return [[Asked(self.labels[i], i) for i in row] for row in best]
+        if self.names:
+            return [list(self.names) for _ in range(n)]
         if self.target:
-            name = _name(self.target).replace("<lambda>", "target")
+            name = name_of(self.target).replace("<lambda>", "target")
             return [[Asked(name if k == 1 else f"{name} {i}") for i in range(k)] for _ in range(n)]
         classes = logits(output).shape[1]
         rows = self.phrases * n if len(self.phrases) == 1 else self.phrases

@@ -1,0 +1,85 @@
+"""A model called in another way: it takes the image alone, whatever else its own forward wants.
+
+All that is known of a model stays as it was: its layers keep their names, and it is the model itself
+that is borrowed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from sightline.errors import ModelError
+
+Caller = Callable[[nn.Module, Tensor], Any]
+"""(the model, an image (N, C, ...)) -> its output, or what is read of it."""
+
+
+class Adapted(nn.Module):
+    """The model as `call(model, image)` calls it.
+
+    `call` must use the model that it is given and hold no other, so that a copy with other weights is called alike.
+    """
+
+    def __init__(self, module: nn.Module, call: Caller) -> None:
+        super().__init__()
+        self.module, self.call = module, call
+        self.training = False
+
+    def forward(self, image: Tensor) -> Any:
+        return self.call(self.module, image)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        """The model's modules under its own names."""
+        yield from self.module.named_modules(memo, prefix, remove_duplicate)
+
+    def of(self, images: slice) -> "Adapted":
+        """The same as it is asked about some of the images: inputs beside them are those images' own."""
+        return Adapted(self.module, self.call.of(images)) if isinstance(self.call, Inputs) else self
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A way to call a model: every input fixed but the image, which is its first, or the keyword `image_name`.
+
+    `values` are keyword arguments. A tensor has a row for each image, or one row for all; anything else is passed
+    as it is. Where versions of images are asked about, one version of each after the other, each gets its image's rows.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    image_name: str | None = None
+
+    def __call__(self, module: nn.Module, image: Tensor) -> Any:
+        rows = {name: _spread(name, value, image) for name, value in self.values.items()}
+        return module(image, **rows) if self.image_name is None else module(**{self.image_name: image}, **rows)
+
+    def of(self, images: slice) -> Self:
+        rows = {name: value[images] if _has_rows(value) else value for name, value in self.values.items()}
+        return replace(self, values=rows)
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.ndim > 0 and len(value) > 1
+
+
+def _spread(name: str, value: Any, image: Tensor) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    value = value.to(image.device, image.dtype if value.is_floating_point() else None)
+    if not value.ndim or len(value) == len(image):
+        return value
+    if len(value) > len(image):
+        return value[: len(image)]  # a layer is looked for with the first image alone
+    if len(image) % len(value):
+        raise ModelError(
+            f"input {name!r} has {len(value)} rows for {len(image)} images; give it one row, or one for each image"
+        )
+    return value.repeat(len(image) // len(value), *[1] * (value.ndim - 1))
+
+
+def of_images(model: nn.Module, images: slice) -> nn.Module:
+    """The model as it is asked about some of the images."""
+    return model.of(images) if isinstance(model, Adapted) else model
