@@ -12,7 +12,7 @@ from sightline.asking import Asking, Passes, Progress, Session
 from sightline.errors import LayerError, MethodError, ModelError, SightlineError
 from sightline.layers import Choice, Layer, LayerLike, choose, find
 from sightline.methods import method as method_of
-from sightline.targets import Asked, Labels, Question, TargetLike, logits, question
+from sightline.targets import Asked, Labels, Question, Target, TargetLike, logits, question
 from sightline.types import Kind, Method, Needs
 
 Layers = LayerLike | Sequence[LayerLike] | None
@@ -46,15 +46,15 @@ class Result:
     found: list[Found]
 
 
-def chosen_layer(module: nn.Module, image: Tensor) -> Choice:
-    """The layer that is explained where none is named; the model is run on the first image.
+def chosen_layer(module: nn.Module, image: Tensor, read: Target = logits) -> Choice:
+    """The layer that is explained where none is named, for the scores that `read` finds; one image is looked at.
 
     Raises NoSpace where no layer will do.
     """
     module, first = engine.bare(module), image[:1]
     calls, output = engine.trace(module, first)
-    finite = bool(logits(output).isfinite().all())
-    reach = partial(engine.reach, module, first, logits) if finite else None
+    finite = bool(read(output).isfinite().all())
+    reach = partial(engine.reach, module, first, read) if finite else None
     return choose(calls, image.shape[2:], reach)
 
 

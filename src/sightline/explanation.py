@@ -36,9 +36,10 @@ class Explanation:
     """For this picture, this model and these K targets, at this layer, by this method, the maps are ...
 
     `maps` (K, h, w) are raw, at the layer's resolution; `scores` (K,) are what the maps explain,
-    `probabilities` the classes' (None where a target is about no class). `layer_why` says why a
-    layer was chosen where none was named; `passes` what one target cost. `claim` leads back to the
-    model, which isn't saved.
+    `probabilities` the classes', words' or boxes' (None where a target has none). `question` is what the model was
+    asked in words, `said` what it says itself: an answer, a caption, the boxes or the regions that it sees.
+    `layer_why` says why a layer was chosen where none was named; `passes` what one target cost. `claim`
+    leads back to the model, which isn't saved.
     """
 
     picture: Image.Image = field(repr=False)
@@ -59,6 +60,8 @@ class Explanation:
     seed: int
     passes: str
     path: str | None = None
+    question: str | None = None
+    said: str = ""
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     claim: Callable[[Asked], Claim] | None = field(default=None, repr=False, compare=False)
 
@@ -185,6 +188,8 @@ class Explanation:
         heat = self.heat
         return {
             "picture": self.path,
+            "question": self.question,
+            "said": self.said,
             "target": asdict(self.asked[k]),
             "score": self.scores[k],
             "probability": self.probabilities[k],
@@ -227,7 +232,9 @@ class Explanation:
         try:
             kept = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
             plain: dict[str, Any] = {
-                name: tuple(kept[name]) if isinstance(kept[name], list) else kept[name] for name in _PLAIN
+                name: tuple(kept[name]) if isinstance(kept[name], list) else kept[name]
+                for name in _PLAIN
+                if name in kept or name not in _NEW
             }
             with Image.open(folder / "picture.png") as picture:
                 picture.load()
@@ -253,8 +260,9 @@ class Explanation:
 
 _PLAIN = (
     "scores", "probabilities", "model", "source", "weights_hash", "layer", "layer_why", "method", "options", "signed",
-    "seed", "passes", "path", "versions",
+    "seed", "passes", "path", "versions", "question", "said",
 )  # fmt: skip
+_NEW = ("question", "said")  # explanations saved by 0.3.0 don't have them
 
 
 def _listed(values: tuple[int, ...] | None) -> list[int] | None:

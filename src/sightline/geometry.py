@@ -56,6 +56,15 @@ class Framing:
         columns = _sampled(width, x0, x1, maps.shape[-1]).to(maps.device)
         return rows @ maps.float() @ columns.T
 
+    def to_image(self, mask: Tensor) -> Tensor:
+        """A mask (height, width) of the picture -> (H, W) of the image, nearest pixels; padding is outside it."""
+        width, height = self.image
+        x0, y0, x1, y1 = self.seen
+        columns = (x0 + (torch.arange(width) + 0.5) * (x1 - x0) / width).floor().long()
+        rows = (y0 + (torch.arange(height) + 0.5) * (y1 - y0) / height).floor().long()
+        inside = _within(rows, self.picture[1])[:, None] & _within(columns, self.picture[0])
+        return mask[rows.clamp(0, self.picture[1] - 1)][:, columns.clamp(0, self.picture[0] - 1)] & inside
+
     def point_in_picture(self, x: float, y: float) -> tuple[float, float]:
         """A point of the image -> the same point of the picture."""
         x0, y0, x1, y1 = self.seen
@@ -65,6 +74,10 @@ class Framing:
         """A point of the picture -> the same point of the image (outside it where the model could not see)."""
         x0, y0, x1, y1 = self.seen
         return (x - x0) * self.image[0] / (x1 - x0), (y - y0) * self.image[1] / (y1 - y0)
+
+
+def _within(places: Tensor, size: int) -> Tensor:
+    return (places >= 0) & (places < size)
 
 
 def _sampled(pixels: int, start: float, end: float, cells: int) -> Tensor:

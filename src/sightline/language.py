@@ -34,5 +34,5 @@ class Writer(Protocol):
         ...
 
     def reading(self, tokens: Sequence[int], prompt: str | None = None) -> nn.Module:
-        """The model as it reads its own sentence: image (N, C, H, W) -> logits (N, T, vocabulary), row t for token t."""
+        """The model as it reads its own sentence: images -> logits (N, T, vocabulary), row t for token t."""
         ...

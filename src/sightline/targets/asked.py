@@ -91,7 +91,8 @@ class Question:
     best: int = 0
     labels: Labels = NO_LABELS
     multi_label: bool = False
-    names: tuple[Asked, ...] = ()  # of a target's K questions, where they are known
+    names: tuple[Asked, ...] = ()  # of a target's K questions, where they are known, and what shares they have
+    shares: tuple[float | None, ...] = ()
 
     def part(self, images: slice) -> Self:
         """The same question of some of the images."""

@@ -1,0 +1,168 @@
+"""Posing: what is asked in words of one picture, as a module that takes the image alone and targets of its output.
+
+A kind of question is one function of a setting and a row of the table. What has no row's name before it is
+what a model's task takes for a plain answer: a class, a word, a sentence to compare with.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.errors import TargetError
+from sightline.model import Model, Task
+from sightline.posing import boxes, classes, likeness, regions, words
+from sightline.posing.setting import Posed, Setting, asked_in_words, refused
+from sightline.targets import Asked, Question, contrast, counterfactual, several
+from sightline.targets.scores import name_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A row: a kind of question, `name` or `name:rest`, the tasks of models that it can be asked of, and what it says.
+
+    `bare` if it can stand without anything behind the name.
+    """
+
+    name: str
+    pose: Callable[[Setting, str], Posed]
+    tasks: tuple[Task, ...]
+    says: str
+    bare: bool = False
+
+
+KINDS = (
+    Kind("all", classes.together, (Task.CLASSES, Task.ANSWERS), "all:cat,dog: labels together"),
+    Kind("raises", classes.raises, (Task.VALUES,), "what raises a number", bare=True),
+    Kind("lowers", classes.lowers, (Task.VALUES,), "what lowers it", bare=True),
+    Kind("answer", classes.answer, (Task.ANSWERS,), "what is answered to --question", bare=True),
+    Kind("answer", words.sentence, (Task.WORDS,), "what is written to --question", bare=True),
+    Kind("caption", words.sentence, (Task.WORDS,), "the whole sentence", bare=True),
+    Kind("word", words.word, (Task.WORDS,), "word:3 or word:red: one word of it"),
+    Kind("region", regions.masked, (Task.REGIONS,), "region:MASK.png or region:MASK.png:NAME: a class over a mask"),
+    Kind("object", regions.piece, (Task.REGIONS,), "object:X,Y or object:X,Y:NAME: the piece around a pixel"),
+    Kind("pixel", regions.dot, (Task.REGIONS,), "pixel:X,Y or pixel:X,Y:NAME: one pixel"),
+    Kind("box", boxes.numbered, (Task.BOXES,), "box:2 or box:X0,Y0,X1,Y1:NAME: one box"),
+    Kind("text", likeness.sentence, (Task.LIKENESS,), "text:a red circle: how like a sentence"),
+    Kind("like", likeness.picture, (Task.LIKENESS,), "like:OTHER.jpg: how like another picture"),
+)
+
+PLAIN: dict[Task, Callable[[Setting, str], Posed]] = {
+    Task.CLASSES: classes.one,
+    Task.ANSWERS: classes.one,
+    Task.VALUES: classes.raises,
+    Task.REGIONS: regions.whole,
+    Task.BOXES: boxes.best,
+    Task.LIKENESS: likeness.sentence,
+    Task.WORDS: words.word,
+}
+"""What text without a kind's name before it means."""
+
+__all__ = ["KINDS", "Kind", "Posed", "Setting", "asked_in_words", "is_posed", "pose", "said"]
+
+
+def is_posed(model: Model, target: Any) -> bool:
+    """Whether a question is about one picture at a time: not of a class that can be named before it is seen."""
+    if model.task not in (Task.CLASSES, Task.ANSWERS):
+        return True
+    texts = [target] if isinstance(target, str) else target if isinstance(target, list | tuple) else []
+    return any(is_posed(model, text) if isinstance(text, list | tuple) else _has_kind(text) for text in texts)
+
+
+def pose(setting: Setting, targets: Sequence[Any] | None) -> Question:
+    """What is asked of a setting, as a question of its one image; None asks what its task's answers suggest.
+
+    Each target is text, a class's index, or a callable on the output. Raises TargetError.
+    """
+    asked = _suggested(setting) if targets is None else [text for one in targets for text in _spread(setting, one)]
+    posed = [_posed(setting, each) for each in asked]
+    return Question(
+        several(*(each.target for each in posed)),
+        several=len(posed) > 1,
+        labels=setting.model.labels,
+        multi_label=setting.model.multi_label,
+        names=tuple(Asked(each.name, each.index) for each in posed),
+        shares=tuple(each.share for each in posed),
+    )
+
+
+def said(setting: Setting) -> str:
+    """What the model itself says of the picture, in words; nothing for a number or an embedding."""
+    match setting.model.task:
+        case Task.WORDS:
+            return words.said(setting)
+        case Task.REGIONS:
+            return regions.said(setting)
+        case Task.BOXES:
+            return boxes.said(setting)
+        case _:
+            return ""
+
+
+def _posed(setting: Setting, asked: Any) -> Posed:
+    if callable(asked):
+        return Posed(asked, name_of(asked).replace("<lambda>", "target"))
+    text = str(asked).strip()
+    head, _, rest = text.partition(":")
+    if head.casefold() == "not":
+        inner = _posed(setting, rest)
+        return Posed(counterfactual(inner.target), f"against {inner.name}", inner.index)
+    if head.casefold() == "finer":
+        return classes.finest(setting, rest)
+    this, versus, that = text.partition("-vs:")
+    if versus:
+        one, other = _posed(setting, this), _posed(setting, that)
+        return Posed(contrast(one.target, other.target), f"{one.name} and not {other.name}", one.index)
+    rows = [row for row in KINDS if _fits(row, text)]
+    fitting = [row for row in rows if setting.model.task in row.tasks]
+    if rows and not fitting:
+        raise refused(setting, f"{text!r}", [task for row in rows for task in row.tasks])
+    if fitting:
+        return fitting[0].pose(setting, rest.strip())
+    return PLAIN[setting.model.task](setting, text)
+
+
+def _suggested(setting: Setting) -> list[str]:
+    match setting.model.task:
+        case Task.CLASSES | Task.ANSWERS:
+            return ["answer"]
+        case Task.VALUES:
+            return ["raises"]
+        case Task.WORDS:
+            return words.all_words(setting)
+        case Task.REGIONS:
+            return regions.largest(setting, 1)
+        case Task.BOXES:
+            return ["box:1"]
+        case Task.LIKENESS:
+            if setting.text is None:
+                raise TargetError(
+                    f"{setting.model.name} gives embeddings; say what to compare with: text:a sentence, like:OTHER.jpg"
+                )
+            return [f"text:{setting.text}"]
+
+
+def _spread(setting: Setting, asked: Any) -> list[Any]:
+    """`top:N` as so many questions; anything else as it is."""
+    found = re.fullmatch(r"top:(\d+)", asked.strip()) if isinstance(asked, str) else None
+    if not found:
+        return [asked]
+    match setting.model.task:
+        case Task.BOXES:
+            return [f"box:{place}" for place in range(1, min(int(found[1]), len(boxes.found_boxes(setting))) + 1)]
+        case Task.REGIONS:
+            return list(regions.largest(setting, int(found[1])))
+        case _:
+            raise TargetError(f"{asked!r} is asked of classes, boxes or regions; name the targets one by one")
+
+
+def _has_kind(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    inner = re.sub(r"^(not:)+", "", text.strip(), flags=re.IGNORECASE)
+    return any(_fits(row, part) for row in KINDS for part in inner.split("-vs:"))
+
+
+def _fits(row: Kind, text: str) -> bool:
+    head, colon, _ = text.partition(":")
+    return head.casefold() == row.name and bool(colon or row.bare)
