@@ -72,6 +72,17 @@ def deeplab_voc(data: str | Path = DATA) -> sightline.Model:
     )
 
 
+def deeplab_regions(data: str | Path = DATA) -> sightline.Model:
+    """Which of the twenty VOC classes, or the background, each pixel shows."""
+    return sightline.wrap(
+        deeplab_segmenter(data),
+        preprocess=sightline.Preprocess(size=(513, 513), fit="pad"),
+        labels=("background", *VOC),
+        name="deeplab_mnv2_voc, regions",
+        task="regions",
+    )
+
+
 def deeplab_segmenter(data: str | Path = DATA) -> "DeepLab":
     """The net itself: images (N, 3, H, W) -> logits (N, 21, H, W) of the background and the VOC classes."""
     module = DeepLab(1 + len(VOC))

@@ -1,6 +1,6 @@
 """Ask a module about an image: target, engine and method joined into raw maps. Bare tensors in, bare tensors out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, overload
@@ -140,6 +140,7 @@ def maps(
     image: Tensor,
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
     seed: int = 0,
@@ -150,6 +151,7 @@ def maps(
     image: Tensor,
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     layer: list[Any],
     method: str | Method = "grad-cam",
     seed: int = 0,
@@ -159,6 +161,7 @@ def maps(
     image: Tensor,
     target: TargetLike = None,
     *,
+    inputs: Mapping[str, Any] | None = None,
     layer: Any = None,
     method: str | Method = "grad-cam",
     seed: int = 0,
@@ -167,13 +170,15 @@ def maps(
 
     `target` is a class index for every image, a list of N (one each), a list of N lists (several
     each: maps are (N, K, h, w)), a tensor of indices, a callable on the output, or None for the
-    predicted class. `layer` is a module, a dotted name, either with the number of a call, a list of
+    predicted class. `inputs` are the model's other inputs by name: tensors of a row per image, or of one for all, and
+    anything else as it is. `layer` is a module, a dotted name, either with the number of a call, a list of
     those (a list of maps comes back), or None to have the last feature map with space chosen; methods
     that ask about no layer leave it aside, and give one map. `method` is a name, with options where
     wanted (`rise:masks=4000`), or a Method; `seed` fixes what methods that draw numbers draw.
     Raises LayerError, TargetError, MethodError and ModelError.
     """
     image, rule = _checked(image), method_of(method)
+    module = module if inputs is None else engine.Adapted(module, engine.Inputs(inputs))
     asking = question(target, Labels(()), len(image))
     layers = found_layers(module, image, layer)[0] if rule.layered else []
     result = ask(module, image, asking, layers, [rule], seed=seed)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sightline.cli import compare, evaluate, explain, localize, methods, metrics, models
+from sightline.cli import compare, evaluate, explain, localize, methods, metrics, models, targets
 from sightline.errors import SightlineError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (explain, compare, localize, evaluate, models, methods, metrics):
+for module in (explain, compare, localize, evaluate, models, methods, targets, metrics):
     app.command(name=module.__name__.rpartition(".")[2])(module.command)
 
 

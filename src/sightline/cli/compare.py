@@ -31,6 +31,8 @@ def command(
         str | None, typer.Option(help="Dotted names, separated by commas; by default one is chosen.")
     ] = None,
     target: options.Targets = None,
+    question: options.Question = None,
+    text: options.Sentence = None,
     out: options.Out = Path("sightline-out"),
     model: options.ModelName = None,
     weights: options.Weights = None,
@@ -56,7 +58,10 @@ def command(
     asked: Any = None if not target else target[0] if len(target) == 1 else target
     refused: list[SightlineError] = []
     with watching(Console(stderr=True)) as (_, watch):
-        whys = compare(loaded, source, asked, layers=named, methods=rows, seed=seed, progress=watch, refused=refused)
+        whys = compare(
+            loaded, source, asked, question=question, text=text, layers=named, methods=rows, seed=seed, progress=watch,
+            refused=refused,
+        )  # fmt: skip
     if not whys:
         raise refused[0]
     out.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sightline.cli import options
 from sightline.cli.progress import watching
-from sightline.errors import ModelError, PictureError
+from sightline.errors import ModelError, PictureError, TargetError
 
 if TYPE_CHECKING:
     from sightline.explanation import Explanation
@@ -30,6 +30,8 @@ def command(
     ] = None,
     model: options.ModelName = None,
     target: options.Targets = None,
+    question: options.Question = None,
+    text: options.Sentence = None,
     method: Annotated[
         str, typer.Option(help="A name from `sightline methods`, with options where wanted: rise:masks=4000.")
     ] = "grad-cam",
@@ -56,7 +58,7 @@ def command(
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
-    """Explain why a model gave a class to pictures: overlay, raw map, peak and box."""
+    """Explain why a model said what it says of pictures: overlay, raw map, peak and box."""
     from sightline.images import pictures_in
     from sightline.methods import method as method_of
 
@@ -74,7 +76,8 @@ def command(
     taken: set[str] = set()
     small: list[Explanation] = []
     if loaded is not None:
-        for why in explanations_of(loaded, paths, target, layer, method, seed, failed, console):
+        how = How(target, layer, method, seed, question, text)
+        for why in explanations_of(loaded, paths, how, failed, console):
             rows += _written(why, out, boxed, plain, taken, check)
             small += [_thumbnail(one) for one in why] if contact else []
     if small:
@@ -98,21 +101,38 @@ def sample() -> Path:
     return file
 
 
+@dataclass(frozen=True)
+class How:
+    """What is asked of each picture, and how it is answered."""
+
+    target: list[str] | None
+    layer: str | None
+    method: str
+    seed: int
+    question: str | None = None
+    text: str | None = None
+
+
 def explanations_of(
-    model: "Model", paths: list[Path], target: list[str] | None, layer: str | None, method: str, seed: int,
-    failed: list[str], console: Console,
-) -> Iterator["Explanation"]:  # fmt: skip
-    """Explanations of what can be read; what can't is added to `failed`."""
+    model: "Model", paths: list[Path], how: How, failed: list[str], console: Console
+) -> Iterator["Explanation"]:
+    """Explanations of what can be read; what can't is added to `failed`, as is a picture without what is asked about.
+
+    Raises TargetError where there is no other picture.
+    """
     from sightline.explainer import explained
     from sightline.images import read_picture
+    from sightline.posing import is_posed
 
-    starts = range(0, len(paths), BATCH)
+    one_by_one = is_posed(model, how.target)
+    batch = 1 if one_by_one else BATCH
+    starts = range(0, len(paths), batch)
     with watching(console) as (bars, watch):
         if len(starts) > 1:
             bars.start()
         for start in bars.track(starts, description="explaining"):
             read: list[tuple[Path, Any]] = []
-            for path in paths[start : start + BATCH]:
+            for path in paths[start : start + batch]:
                 try:
                     picture = read_picture(path)
                     model.preprocess.framing(picture.size)
@@ -120,9 +140,19 @@ def explanations_of(
                 except PictureError as error:
                     failed.append(str(error))
             if read:
+                target = how.target
                 asked: Any = None if not target else target[0] if len(target) == 1 else [target] * len(read)
                 pictures = [picture for _, picture in read]
-                found = explained(model, pictures, asked, layers=layer, methods=[method], seed=seed, progress=watch)
+                try:
+                    found = explained(
+                        model, pictures, asked, question=how.question, text=how.text, layers=how.layer,
+                        methods=[how.method], seed=how.seed, progress=watch,
+                    )  # fmt: skip
+                except TargetError as error:
+                    if not one_by_one or len(paths) == 1:
+                        raise
+                    failed.append(f"{read[0][0]}: {error}")
+                    continue
                 for (path, _), (why,) in zip(read, found, strict=True):
                     yield replace(why, path=str(path))
 
@@ -207,6 +237,8 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
         peak = "nothing lit" if row["peak"] is None else "{}, {}".format(*row["peak"])
         name = Path(row["picture"]).name
         table.add_row(escape(name), escape(row["target"]["name"]), share, f"{row['score']:.2f}", peak)
+    for picture, said in {row["picture"]: _said(row) for row in rows if row["said"]}.items():
+        console.print(f"{escape(Path(picture).name)}  {escape(said)}", highlight=False, soft_wrap=True)
     console.print(table)
     for row in rows:
         if "check" in row:
@@ -231,6 +263,11 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
         )
     if model.note:
         console.print(f"[yellow]note:[/] {escape(model.note)}", highlight=False)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What was asked in words, and what the model says of the picture."""
+    return f"{row['question']} {row['said']}" if row["question"] else str(row["said"])
 
 
 def report(failed: list[str]) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sightline.cli import options
-from sightline.cli.explain import explanations_of, report, sample, slug, unused
+from sightline.cli.explain import How, explanations_of, report, sample, slug, unused
 from sightline.errors import DataError, ModelError, PictureError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def command(
         try:
             out.mkdir(parents=True, exist_ok=True)
             with writing(out, kinds, paths, wanted, loaded) as writer:
-                for why in explanations_of(loaded, paths, target, layer, method, seed, failed, console):
+                for why in explanations_of(loaded, paths, How(target, layer, method, seed), failed, console):
                     try:
                         rows += writer.write(why)
                     except DataError as error:

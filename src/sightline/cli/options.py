@@ -34,9 +34,15 @@ Targets = Annotated[
     typer.Option(
         "--target", "-t",
         help="A class name, index or wnid; not:NAME (what is against it); NAME-vs:NAME (why one and not the other); "
-        "finer:NAME (what tells it from its nearest rivals); top:5. May be repeated. Default: the predicted class.",
+        "finer:NAME (what tells it from its nearest rivals); top:5. Of other models caption, word:3, answer, box:2, "
+        "region:MASK.png, object:X,Y, text:SENTENCE: `sightline targets`. May be repeated. "
+        "Default: what the model says itself.",
     ),
 ]  # fmt: skip
+Question = Annotated[str | None, typer.Option(help="What a model that answers questions is asked about the picture.")]
+Sentence = Annotated[
+    str | None, typer.Option("--text", help="A sentence: read in place of a captioner's own, or compared by CLIP.")
+]
 Seed = Annotated[int, typer.Option(help="What methods that draw random numbers draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made if need be.")]
@@ -69,16 +75,20 @@ def load_model(
 def _with_preprocess(model: "Model", size: str | None, fit: str | None, mean: str | None, std: str | None) -> "Model":
     from dataclasses import replace
 
+    from sightline.sources.opened import ASSUMED
+
     given: dict[str, object] = {}
     if size is not None:
         height, _, width = size.lower().partition("x")
         given["size"] = (_number(height, size), _number(width or height, size))
-        given["resize"] = round(min(given["size"]) * model.preprocess.resize / min(model.preprocess.size))  # type: ignore[call-overload]
+        resize = model.preprocess.resize
+        shorter = resize if isinstance(resize, int) else min(resize)
+        given["resize"] = round(min(given["size"]) * shorter / min(model.preprocess.size))  # type: ignore[call-overload]
     if fit is not None:
         given["fit"] = fit
     given |= {name: _numbers(text) for name, text in (("mean", mean), ("std", std)) if text is not None}
     preprocess: Preprocess = replace(model.preprocess, **given)  # type: ignore[arg-type]
-    return replace(model, preprocess=preprocess, note="" if given and model.source == "import path" else model.note)
+    return replace(model, preprocess=preprocess, note="" if given and ASSUMED in model.note else model.note)
 
 
 def _number(text: str, whole: str) -> int:

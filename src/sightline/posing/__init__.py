@@ -19,33 +19,51 @@ from sightline.targets.scores import name_of
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A row: a kind of question, `name` or `name:rest`, the tasks of models that it can be asked of, and what it says.
-
-    `bare` if it can stand without anything behind the name.
-    """
+    """A row: a kind of question, what it looks like, the tasks of models that it can be asked of, and what it is."""
 
     name: str
+    form: str
     pose: Callable[[Setting, str], Posed]
     tasks: tuple[Task, ...]
     says: str
-    bare: bool = False
 
 
 KINDS = (
-    Kind("all", classes.together, (Task.CLASSES, Task.ANSWERS), "all:cat,dog: labels together"),
-    Kind("raises", classes.raises, (Task.VALUES,), "what raises a number", bare=True),
-    Kind("lowers", classes.lowers, (Task.VALUES,), "what lowers it", bare=True),
-    Kind("answer", classes.answer, (Task.ANSWERS,), "what is answered to --question", bare=True),
-    Kind("answer", words.sentence, (Task.WORDS,), "what is written to --question", bare=True),
-    Kind("caption", words.sentence, (Task.WORDS,), "the whole sentence", bare=True),
-    Kind("word", words.word, (Task.WORDS,), "word:3 or word:red: one word of it"),
-    Kind("region", regions.masked, (Task.REGIONS,), "region:MASK.png or region:MASK.png:NAME: a class over a mask"),
-    Kind("object", regions.piece, (Task.REGIONS,), "object:X,Y or object:X,Y:NAME: the piece around a pixel"),
-    Kind("pixel", regions.dot, (Task.REGIONS,), "pixel:X,Y or pixel:X,Y:NAME: one pixel"),
-    Kind("box", boxes.numbered, (Task.BOXES,), "box:2 or box:X0,Y0,X1,Y1:NAME: one box"),
-    Kind("text", likeness.sentence, (Task.LIKENESS,), "text:a red circle: how like a sentence"),
-    Kind("like", likeness.picture, (Task.LIKENESS,), "like:OTHER.jpg: how like another picture"),
+    Kind("all", "all:A,B", classes.together, (Task.CLASSES, Task.ANSWERS), "labels together: the sum of their logits"),
+    Kind("answer", "answer", classes.answer, (Task.ANSWERS,), "the answer to --question; answer:NAME another one"),
+    Kind("answer", "answer", words.sentence, (Task.WORDS,), "the answer to --question, as it is written"),
+    Kind("caption", "caption", words.sentence, (Task.WORDS,), "the sentence as a whole, the model's own or --text"),
+    Kind("word", "word:3, word:red", words.word, (Task.WORDS,), "one word of the sentence, counted from 1"),
+    Kind("box", "box:2, box:X0,Y0,X1,Y1:NAME", boxes.numbered, (Task.BOXES,), "a box found, from 1, or one of yours"),
+    Kind(
+        "region",
+        "region:MASK.png:NAME",
+        regions.masked,
+        (Task.REGIONS,),
+        "a class over a mask; without it the most seen",
+    ),
+    Kind(
+        "object", "object:X,Y:NAME", regions.piece, (Task.REGIONS,), "a class over its connected piece around a pixel"
+    ),
+    Kind("pixel", "pixel:X,Y:NAME", regions.dot, (Task.REGIONS,), "a class at one pixel of the picture"),
+    Kind("text", "text:SENTENCE", likeness.sentence, (Task.LIKENESS,), "how like a sentence the picture is"),
+    Kind("like", "like:OTHER.jpg", likeness.picture, (Task.LIKENESS,), "how like another picture it is"),
+    Kind("raises", "raises, raises:NAME", classes.raises, (Task.VALUES,), "what raises the number, or one of several"),
+    Kind("lowers", "lowers, lowers:NAME", classes.lowers, (Task.VALUES,), "what lowers it"),
 )
+"""The table; a name may stand in several rows, for different tasks."""
+
+BARE = ("answer", "caption", "raises", "lowers")
+"""Kinds that can stand without anything behind the name."""
+
+ANYWHERE = (
+    ("NAME, INDEX, WNID", "a class; also a detector's best box of it, or a segmentation wherever it is seen"),
+    ("top:5", "the best five, also of boxes and of regions by their size"),
+    ("finer:NAME", "what tells a class from its nearest rivals"),
+    ("not:NAME", "what speaks against it"),
+    ("A-vs:B", "why the one and not the other"),
+)
+"""What is asked of classes, and how that is read elsewhere."""
 
 PLAIN: dict[Task, Callable[[Setting, str], Posed]] = {
     Task.CLASSES: classes.one,
@@ -58,7 +76,7 @@ PLAIN: dict[Task, Callable[[Setting, str], Posed]] = {
 }
 """What text without a kind's name before it means."""
 
-__all__ = ["KINDS", "Kind", "Posed", "Setting", "asked_in_words", "is_posed", "pose", "said"]
+__all__ = ["ANYWHERE", "KINDS", "Kind", "Posed", "Setting", "asked_in_words", "is_posed", "pose", "said"]
 
 
 def is_posed(model: Model, target: Any) -> bool:
@@ -165,4 +183,4 @@ def _has_kind(text: Any) -> bool:
 
 def _fits(row: Kind, text: str) -> bool:
     head, colon, _ = text.partition(":")
-    return head.casefold() == row.name and bool(colon or row.bare)
+    return head.casefold() == row.name and bool(colon or row.name in BARE)

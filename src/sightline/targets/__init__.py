@@ -6,7 +6,7 @@ boxes of a detector (boxes), likeness of embeddings (likeness), words (words). T
 """
 
 from sightline.targets.asked import Asked, Phrase, Question, phrase, question
-from sightline.targets.boxes import Candidates, box, candidates
+from sightline.targets.boxes import Candidates, box, candidates, from_detr, from_yolo
 from sightline.targets.detections import Detection, detections
 from sightline.targets.labels import Labels
 from sightline.targets.likeness import embedding, like
@@ -31,7 +31,7 @@ from sightline.targets.words import written
 
 __all__ = [
     "Asked", "Candidates", "Detection", "Labels", "Phrase", "Question", "Target", "TargetLike", "all_of", "box",
-    "candidates", "class_", "contrast", "counterfactual", "detections", "embedding", "finer", "like", "logits", "named",
-    "phrase", "pixel", "pixel_logits", "probabilities", "question", "region", "several", "top", "top_indices", "value",
-    "written",
+    "candidates", "class_", "contrast", "counterfactual", "detections", "embedding", "finer", "from_detr", "from_yolo",
+    "like", "logits", "named", "phrase", "pixel", "pixel_logits", "probabilities", "question", "region", "several",
+    "top", "top_indices", "value", "written",
 ]  # fmt: skip

@@ -1,16 +1,18 @@
 """Detection: the score of the candidate box that matches a chosen one, before any box is suppressed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from sightline.errors import TargetError
 from sightline.outputs import wide
 from sightline.targets.scores import Target, named
 
 MATCH = 0.5  # intersection over union from which a candidate counts as the chosen box
+NEAR = 1e-7  # a probability this near 0 or 1 has no logit; the float next to 1 is as near
 
 
 class Candidates(NamedTuple):
@@ -34,6 +36,64 @@ def candidates(output: Any) -> Candidates:
             "wrap yours with a `call` that gives sightline.targets.Candidates"
         )
     return output
+
+
+def from_yolo(output: Any, *, objectness: bool = False, logits: bool = False) -> Candidates:
+    """The candidates in what nets of the YOLO family give in eval mode, before suppression.
+
+    The tensor, or the first of a tuple, is (N, 4 + classes, A), as from version 8 on; with `objectness` it is
+    (N, A, 5 + classes), as in versions 5 and 7 and YOLOX. Boxes are centre x, centre y, width, height in the image's
+    pixels. What follows are probabilities, or `logits` where the net leaves out its sigmoids. A candidate ranks by
+    its class's probability, times that of an object, and that product's logit (log p / (1 - p)) is explained.
+
+        sightline.wrap(net, task="boxes", call=lambda net, image: from_yolo(net(image)))
+
+    Raises TargetError for another shape, and for probabilities that are none.
+    """
+    values = output[0] if isinstance(output, tuple | list) and output else output
+    first = 5 if objectness else 4
+    if not isinstance(values, Tensor) or values.ndim != 3 or values.shape[2 if objectness else 1] <= first:
+        given = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        layout = "(N, A, 5 + classes), with objectness" if objectness else "(N, 4 + classes, A)"
+        raise TargetError(f"a YOLO's output {layout} is expected, got {given}; see sightline.targets.from_yolo")
+    values = wide(values if objectness else values.transpose(1, 2))
+    scored = values[..., 4:]
+    if logits:
+        log = logsigmoid(scored)
+        log = (log[..., 1:] + log[..., :1] if objectness else log).clamp(max=-NEAR)
+        shares, found = log.exp(), log - (-log.expm1()).log()
+    elif bool((scored < 0).any() or (scored > 1).any()):
+        raise TargetError("probabilities are expected, some are not in 0..1; for a net without sigmoids: logits=True")
+    else:
+        shares = scored[..., 1:] * scored[..., :1] if objectness else scored
+        found = shares.logit(NEAR)
+    return Candidates(from_centres(values[..., :4]), found, shares)
+
+
+def from_detr(output: Any, size: tuple[int, int], *, no_object: bool = True) -> Candidates:
+    """The candidates, one for each query, in what nets of the DETR family give for images of `size` (height, width).
+
+    The output has `logits` (N, Q, classes + 1), no object last, or with `no_object=False` (N, Q, classes) of classes
+    each on its own, as Deformable DETR; and `pred_boxes` (N, Q, 4): centre x, centre y, width, height in 0..1.
+    Raises TargetError for any other output.
+    """
+    fields = output if isinstance(output, Mapping) else vars(output) if hasattr(output, "__dict__") else {}
+    values, boxes = fields.get("logits", fields.get("pred_logits")), fields.get("pred_boxes")
+    if not isinstance(values, Tensor) or not isinstance(boxes, Tensor) or values.ndim != 3:
+        raise TargetError(
+            f"logits (N, Q, classes) and pred_boxes (N, Q, 4) are expected, got a {type(output).__name__} without"
+        )
+    values = wide(values)
+    shares = values.softmax(-1)[..., :-1] if no_object else values.sigmoid()
+    height, width = size
+    pixels = from_centres(wide(boxes)) * torch.tensor([width, height, width, height], device=boxes.device)
+    return Candidates(pixels, values[..., :-1] if no_object else values, shares)
+
+
+def from_centres(boxes: Tensor) -> Tensor:
+    """Boxes (..., 4) of centre x, centre y, width, height as x0, y0, x1, y1."""
+    middle, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([middle - half, middle + half], -1)
 
 
 def box(chosen: Sequence[float] | Tensor, index: int) -> Target:

@@ -2,7 +2,12 @@
 
 from typing import NamedTuple
 
-from sightline.targets.boxes import Candidates, overlaps
+import torch
+
+from sightline.errors import TargetError
+from sightline.targets.boxes import Candidates
+
+SMALLEST = 1e-2  # pixels of a side; a box below it is none, as in torchvision's Faster R-CNN
 
 Corners = tuple[float, float, float, float]
 
@@ -11,25 +16,28 @@ class Detection(NamedTuple):
     """One box x0, y0, x1, y1 in the image's pixels, its class, and its share, 0..1."""
 
     box: Corners
-    index: int
+    index: int  # type: ignore[assignment]  # of the class, in the place of a tuple's method
     share: float
 
 
 def detections(
     found: Candidates, *, share: float = 0.3, overlap: float = 0.5, most: int = 100
 ) -> list[list[Detection]]:
-    """Each image's boxes of a share or more, highest first; of a class, none overlaps a better one by more."""
+    """Each image's boxes of more than a share, highest first; of a class, none overlaps a better one by more.
+
+    `overlap` is the intersection over union up to which two stay. Raises TargetError for one not in 0..1.
+    """
+    from torchvision.ops import batched_nms
+
+    if not (0 <= share <= 1 and 0 <= overlap <= 1):
+        raise TargetError(f"share={share} and overlap={overlap} were given; each is in 0..1")
     each = []
-    for n in range(len(found.shares)):
-        kept: list[Detection] = []
-        places, classes = (found.shares[n] >= share).nonzero(as_tuple=True)
-        boxes = found.boxes[n, places] if found.boxes.ndim == 3 else found.boxes[n, places, classes]
-        shares = found.shares[n, places, classes]
-        for at in shares.argsort(descending=True, stable=True).tolist():
-            index = int(classes[at])
-            same = [boxes.new_tensor(one.box) for one in kept if one.index == index]
-            if len(kept) < most and all(float(overlaps(boxes[at], other)) <= overlap for other in same):
-                x0, y0, x1, y1 = boxes[at].tolist()
-                kept.append(Detection((x0, y0, x1, y1), index, float(shares[at])))
-        each.append(kept)
+    for n, shares in enumerate(found.shares.detach().float()):
+        places, classes = (shares > share).nonzero(as_tuple=True)
+        boxes = (found.boxes[n, places] if found.boxes.ndim == 3 else found.boxes[n, places, classes]).detach().float()
+        filled = torch.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) >= SMALLEST
+        boxes, classes, own = boxes[filled], classes[filled], shares[places, classes][filled]
+        kept = batched_nms(boxes, own, classes, overlap)[:most]
+        rows = zip(boxes[kept].tolist(), classes[kept].tolist(), own[kept].tolist(), strict=True)
+        each.append([Detection((x0, y0, x1, y1), index, value) for (x0, y0, x1, y1), index, value in rows])
     return each

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from sightline.errors import TargetError
 from sightline.outputs import wide
@@ -43,13 +42,18 @@ def region(mask: Tensor, index: int) -> Target:
 
 
 def at_size(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask (..., H, W) as weights (..., h, w): the share of each cell that it covers; larger ones are stretched."""
-    values = mask.float()[None] if mask.ndim == 2 else mask.float()[:, None]
-    rows, columns = (max(own, new) for own, new in zip(values.shape[-2:], size, strict=True))
-    if (rows, columns) != tuple(values.shape[-2:]):
-        values = interpolate(values if values.ndim == 4 else values[None], (rows, columns), mode="nearest-exact")
-    pooled = adaptive_avg_pool2d(values, size).reshape(-1, *size)
-    return pooled[0] if mask.ndim == 2 else pooled
+    """A mask (..., H, W) as weights (..., h, w): the share of each cell that it covers, exactly."""
+    rows, columns = (_covered(cells, pixels) for cells, pixels in zip(size, mask.shape[-2:], strict=True))
+    return rows @ mask.float().cpu() @ columns.T
+
+
+def _covered(cells: int, pixels: int) -> Tensor:
+    """(cells, pixels): the share of each cell that each pixel covers, both tiling the same line."""
+    edges = torch.arange(cells + 1) * pixels / cells
+    places = torch.arange(pixels)
+    low = torch.maximum(edges[:-1, None], places)
+    high = torch.minimum(edges[1:, None], places + 1)
+    return (high - low).clamp(min=0) * cells / pixels
 
 
 def pixel(x: int, y: int, size: tuple[int, int]) -> Tensor:

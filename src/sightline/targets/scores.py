@@ -99,16 +99,23 @@ def counterfactual(target: Target) -> Target:
 
 def contrast(this: Target, that: Target) -> Target:
     """Why this and not that: the difference of two scores."""
-    return named(lambda output: this(output) - that(output), f"{name_of(this)} and not {name_of(that)}")
+    return named(
+        lambda output: _columns(this(output)) - _columns(that(output)), f"{name_of(this)} and not {name_of(that)}"
+    )
 
 
 def several(*targets: Target) -> Target:
     """Some targets of the same output at once: scores (N, K), in their order."""
 
     def score(output: Any) -> Tensor:
-        return torch.cat([found[:, None] if (found := target(output)).ndim == 1 else found for target in targets], 1)
+        return torch.cat([_columns(target(output)) for target in targets], 1)
 
     return named(score, ", ".join(map(name_of, targets)))
+
+
+def _columns(scores: Tensor) -> Tensor:
+    """Scores (N,) or (N, K) as (N, K): of one question, a column, which must not meet a row."""
+    return scores[:, None] if scores.ndim == 1 else scores
 
 
 def all_of(indices: Sequence[int]) -> Target:

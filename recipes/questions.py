@@ -1,0 +1,170 @@
+"""Make docs/questions.md: python recipes/questions.py --data SHARED_DATA_FOLDER --work FOLDER.
+
+How well maps of questions that aren't about classes fall on what they are about: regions of a segmentation on
+real pictures; words, answers and boxes on generated scenes, as the embedded nets' cards have them.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import real_nets
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import sightline
+from sightline.datasets import open_data
+from sightline.sources import bundled
+from sightline.targets import region
+
+PAGE = Path(__file__).parents[1] / "docs/questions.md"
+METHODS = "grad-cam", "hires-cam", "layer-cam"
+SMALLEST = 0.005  # of the picture, of a piece that is asked about
+LABELS = len(real_nets.VOC) + 1
+Mask = NDArray[np.bool_]
+
+
+def pieces(mask: Mask) -> list[Mask]:
+    """The mask's connected pieces that aren't tiny, largest first."""
+    numbered, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    found = [numbered == number for number in range(1, count + 1)]
+    return sorted((each for each in found if each.mean() >= SMALLEST), key=lambda each: -each.sum())
+
+
+def share(heat: NDArray[np.floating[Any]], mask: Mask) -> float | None:
+    """The share of a map's positive energy inside a mask; None for a map without any."""
+    positive = np.maximum(np.nan_to_num(heat), 0)
+    return float(positive[mask].sum() / positive.sum()) if positive.sum() > 0 else None
+
+
+def regions(data: Path, work: Path) -> list[dict[str, Any]]:
+    """For each annotated class in each COCO picture, the largest piece of its mask as a region; kept line by line."""
+    model = real_nets.deeplab_regions(data)
+    pictures = open_data(data / "coco_sample")
+    kept = work / "regions.jsonl"
+    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
+    done = {row["picture"] for row in rows}
+    with kept.open("a", encoding="utf-8") as file:
+        for place, name in enumerate(pictures.names):
+            if name in done:
+                continue
+            found = [{"picture": name}, *_of_picture(model, pictures[place])]
+            file.writelines(json.dumps(row | {"picture": name}) + "\n" for row in found)
+            file.flush()
+            rows += [row | {"picture": name} for row in found]
+            print(name, len(found) - 1, flush=True)
+    return [row for row in rows if "label" in row]
+
+
+def _of_picture(model: sightline.Model, sample: Any) -> list[dict[str, Any]]:
+    framing, found = model.preprocess.framing(sample.picture.size), []
+    for truth in sample.truths:
+        index = _index(model, truth.label)
+        if index is None or truth.mask is None:
+            continue
+        each = pieces(truth.mask)
+        if not each:
+            continue
+        target = region(framing.to_image(torch.from_numpy(each[0])), index)
+        row: dict[str, Any] = {
+            "label": truth.label,
+            "area": float(each[0].mean()),
+            "class area": float(truth.mask.mean()),
+        }
+        rest = truth.mask & ~each[0]
+        for method in METHODS:
+            heat = sightline.explain(model, sample.picture, target, method=method).heat
+            row[method] = [share(heat, each[0]), share(heat, truth.mask), share(heat, rest) if len(each) > 1 else None]
+        found.append(row)
+    return found
+
+
+def _index(model: sightline.Model, label: str) -> int | None:
+    try:
+        return model.labels.index(label, whole=True)
+    except sightline.errors.TargetError:
+        return None
+
+
+def mean(values: Sequence[float | None]) -> str:
+    """The mean of what is there, in per cent, with the half of its 95 % interval."""
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return "-"
+    return f"{100 * known.mean():.1f} ±{196 * known.std() / len(known) ** 0.5:.1f}"
+
+
+def about_regions(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The section on segmentation."""
+    several = [row for row in rows if row[METHODS[0]][2] is not None]
+    lines = [
+        "## A region of a segmentation",
+        "",
+        f"DeepLab v3+ on MobileNetV2 (VOC's classes), {len({row['picture'] for row in rows})} COCO pictures, "
+        f"{len(rows)} classes in them: the largest connected piece of each class's annotated mask is the region, the target is the "
+        "class's mean logit there, the layer is the one that is chosen (`project`). Per cent of the map's positive "
+        f"energy. In {len(several)} of them the class has other pieces as large as {SMALLEST:.1%} of the picture.",
+        "",
+        "| | inside the region | inside the class's mask | with other pieces: in the region | in the others |",
+        "|---|---|---|---|---|",
+    ]
+    for method in METHODS:
+        columns = [[row[method][0] for row in rows], [row[method][1] for row in rows]]
+        columns += [[row[method][0] for row in several], [row[method][2] for row in several]]
+        lines.append(f"| {method} | " + " | ".join(map(mean, columns)) + " |")
+    flat = [[row["area"] for row in rows], [row["class area"] for row in rows], [row["area"] for row in several]]
+    rest = [row["class area"] - row["area"] for row in several]
+    lines += [f"| *uniform* | {' | '.join(map(mean, [*flat, rest]))} |", ""]
+    return lines
+
+
+def about_nets() -> list[str]:
+    """The sections on the embedded nets of scenes, from their cards."""
+    lines = []
+    for name in ("captions", "questions", "objects"):
+        if name in bundled.FILES:
+            card = bundled.card(name)
+            lines += [
+                f"## {card['for'][0].upper()}{card['for'][1:]}: `--model {name}`",
+                "",
+                *_told(card["figures"]),
+                "",
+            ]
+    return lines
+
+
+def _told(figures: dict[str, Any], depth: int = 0) -> list[str]:
+    """A card's figures as a list."""
+    found = []
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            found += [f"{'  ' * depth}- {key}", *_told(value, depth + 1)]
+        else:
+            found.append(f"{'  ' * depth}- {key}: {value}")
+    return found
+
+
+def main() -> None:
+    """Measure what isn't kept in the folder yet, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder of real weights and pictures")
+    parser.add_argument("--work", type=Path, default=Path("build/questions"), help="where measurements are kept")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    lines = [
+        "# What maps of other questions fall on",
+        "",
+        "Made by `python recipes/questions.py --data ... --work ...`.",
+        "",
+        *about_regions(regions(options.data, options.work)),
+        *about_nets(),
+    ]
+    PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
