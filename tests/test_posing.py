@@ -118,7 +118,9 @@ def test_a_class_a_piece_a_pixel_and_a_mask(picture: Image.Image, tmp_path: Path
     file = tmp_path / "mask.png"
     asked = ["green", "object:26,20", "pixel:26,20:green", f"region:{file}", f"region:{file}:red"]
     why = sightline.explain(model, picture, asked, method="hires-cam")
-    assert [one.name for one in why.asked] == ["green", "green", "green", "green", "red"]
+    assert [one.name for one in why.asked] == [
+        "green", "green at 26,20", "green at pixel 26,20", "green in mask.png", "red in mask.png",
+    ]  # fmt: skip
     assert why.scores == pytest.approx((8, 8, 8, 4, 0))
     assert_close(why.maps[:3, 2, 3], torch.full((3,), 8.0))
     assert all(float(each.abs().sum()) == pytest.approx(8) for each in why.maps[:3])

@@ -111,10 +111,7 @@ class Explanation:
     @property
     def fine(self) -> bool:
         """Whether the one map says something else of each pixel, as gradients do."""
-        values = self.maps[self._one()].abs()
-        steps = (self.maps[self._one()].diff(dim=-1)).abs()
-        near = 2 * values.shape[-1] >= self.framing.image[0]
-        return near and bool(steps.mean() > FINE_STEP * values.mean())
+        return is_fine(self.maps[self._one()], self.framing.image[0])
 
     def peak(self) -> tuple[int, int] | None:
         """The picture's pixel (x, y) where the map is highest; None where it is nowhere above zero."""
@@ -156,11 +153,12 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The one target's name and its class's probability."""
+        """The one target's name, after the question that it answers, and its probability."""
         probability = self.probabilities[self._one()]
+        name = f"{self.question} {self.name}" if self.question else self.name
         if probability is None:
-            return self.name
-        return f"{self.name} <0.01" if probability < 0.005 else f"{self.name} {probability:.2f}"
+            return name
+        return f"{name} <0.01" if probability < 0.005 else f"{name} {probability:.2f}"
 
     @property
     def how(self) -> str:
@@ -174,8 +172,10 @@ class Explanation:
         bar = SIGNED if self.signed else EVIDENCE
         if len(self) == 1:
             return captioned(Tile(self.overlay(boxed=boxed), self.title, self.how), bar=bar)
-        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {one.scores[0]:.2f}") for one in self]
-        return sheet(tiles, title=self.how, bar=bar)
+        each = [replace(one, question=None) for one in self]  # asked once, above
+        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {one.scores[0]:.2f}") for one in each]
+        told = " ".join(filter(None, [self.question, self.said]))
+        return sheet(tiles, title=told or self.how, note=self.how if told else "", bar=bar)
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
@@ -256,6 +256,12 @@ class Explanation:
 
     def _names(self) -> str:
         return ", ".join(repr(asked.name) for asked in self.asked)
+
+
+def is_fine(maps: Tensor, width: int) -> bool:
+    """Whether maps (..., w) of images of that width say something else of each pixel, as gradients do."""
+    near = 2 * maps.shape[-1] >= width
+    return near and bool(maps.diff(dim=-1).abs().mean() > FINE_STEP * maps.abs().mean())
 
 
 _PLAIN = (

@@ -35,7 +35,7 @@ def masked(setting: Setting, text: str) -> Posed:
     mask = setting.framing.to_image(_mask(file or text, setting.framing.picture))
     if not mask.any():
         raise TargetError(f"the model sees nothing of the region {text!r}: it lies outside the image")
-    return _over(setting, mask, name)
+    return _over(setting, mask, name, f"in {Path(file or text).name}")
 
 
 def piece(setting: Setting, text: str) -> Posed:
@@ -51,7 +51,7 @@ def piece(setting: Setting, text: str) -> Posed:
             f"the model sees no {setting.model.labels[index]} at {x:g},{y:g} but "
             f"{setting.model.labels[int(seen[row, column])]}; ask about the pixel, or another place"
         )
-    return _posed(setting, torch.from_numpy(pieces == own), index)
+    return _posed(setting, torch.from_numpy(pieces == own), index, f"at {x:g},{y:g}")
 
 
 def dot(setting: Setting, text: str) -> Posed:
@@ -60,7 +60,7 @@ def dot(setting: Setting, text: str) -> Posed:
     size = pixel_logits(setting.output).shape[2:]
     mask = torch.zeros(*size, dtype=torch.bool)
     mask[_cell(setting, x, y, (size[0], size[1]))] = True
-    return _over(setting, mask, name)
+    return _over(setting, mask, name, f"at pixel {x:g},{y:g}")
 
 
 def largest(setting: Setting, count: int) -> list[str]:
@@ -90,19 +90,19 @@ def _areas(setting: Setting) -> list[tuple[int, float]]:
     return [(int(indices[i]), float(counts[i]) / seen.numel()) for i in np.argsort(-counts, kind="stable")]
 
 
-def _over(setting: Setting, mask: Tensor, name: str) -> Posed:
+def _over(setting: Setting, mask: Tensor, name: str, where: str) -> Posed:
     values = pixel_logits(setting.output)[0].cpu()
     weights = at_size(mask, (values.shape[1], values.shape[2]))
     index = setting.model.labels.index(name) if name else int((values.softmax(0) * weights).sum((1, 2)).argmax())
-    return _posed(setting, mask, index)
+    return _posed(setting, mask, index, where)
 
 
-def _posed(setting: Setting, mask: Tensor, index: int) -> Posed:
+def _posed(setting: Setting, mask: Tensor, index: int, where: str = "") -> Posed:
     target = region(mask, index)
     values = pixel_logits(setting.output)[0].float().cpu().softmax(0)[index]
     weights = at_size(mask, (values.shape[0], values.shape[1]))
     share = float((values * weights).sum() / weights.sum())
-    return Posed(target, setting.model.labels[index], index, share)
+    return Posed(target, f"{setting.model.labels[index]} {where}".strip(), index, share)
 
 
 def _point(text: str) -> tuple[tuple[float, float], str]:

@@ -104,9 +104,10 @@ def sheet(
     columns: int | None = None,
     tile_width: int = 320,
     title: str = "",
+    note: str = "",
     bar: Bar | None = EVIDENCE,
 ) -> Image.Image:
-    """A contact sheet: the tiles in reading order, each with its words, under one title and one colour bar.
+    """A contact sheet: the tiles in reading order, each with its words, under one title, note and colour bar.
 
     Every picture is fitted, never cropped, into a common box of `tile_width` pixels and the tiles'
     median aspect. `columns` is by default all up to four tiles, then a near-square.
@@ -129,7 +130,7 @@ def sheet(
     head = _type_for(round(1.4 * tile_width))
     top = margin + (head.title_line + type_.note_line + type_.gap if title or bar else 0)
     page = Image.new("RGB", (width, top + rows * cell + (rows - 1) * gap + margin), PAPER)
-    _draw_head(page, title, bar, margin, head, type_)
+    _draw_head(page, Tile(page, title, note), bar, margin, head, type_)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         corner = (margin + column * (tile_width + gap), top + row * (cell + gap))
@@ -162,14 +163,17 @@ def _resized(image: Image.Image, factor: float) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _draw_head(page: Image.Image, title: str, bar: Bar | None, margin: int, head: _Type, type_: _Type) -> None:
+def _draw_head(page: Image.Image, words: Tile, bar: Bar | None, margin: int, head: _Type, type_: _Type) -> None:
     room = page.width - 2 * margin
     if bar is not None:
         across = min(round(8 * type_.title), room // 3)
         _draw_bar(page, bar, (page.width - margin - across, margin), across, type_)
         room -= across + 2 * type_.gap
-    if title:
-        _draw_title(page, title, (margin, margin), room, head.title)
+    if words.title:
+        _draw_title(page, words.title, (margin, margin), room, head.title)
+    if words.note:
+        note = _shortened(words.note, _font(type_.note), room)
+        ImageDraw.Draw(page).text((margin, margin + head.title_line), note, FAINT, _font(type_.note))
 
 
 def _draw_words(page: Image.Image, tile: Tile, corner: tuple[int, int], room: int, type_: _Type) -> None:
