@@ -18,6 +18,7 @@ from scipy import ndimage
 
 import sightline
 from sightline.datasets import open_data
+from sightline.posing import ANYWHERE, KINDS
 from sightline.sources import bundled
 from sightline.targets import region
 
@@ -105,9 +106,9 @@ def about_regions(rows: Sequence[dict[str, Any]]) -> list[str]:
         "## A region of a segmentation",
         "",
         f"DeepLab v3+ on MobileNetV2 (VOC's classes), {len({row['picture'] for row in rows})} COCO pictures, "
-        f"{len(rows)} classes in them: the largest connected piece of each class's annotated mask is the region, the target is the "
-        "class's mean logit there, the layer is the one that is chosen (`project`). Per cent of the map's positive "
-        f"energy. In {len(several)} of them the class has other pieces as large as {SMALLEST:.1%} of the picture.",
+        f"{len(rows)} classes in them: the largest connected piece of each class's annotated mask is the region, the "
+        "target is the class's mean logit there, the layer is the one that is chosen (`project`). Per cent of the "
+        f"map's positive energy. In {len(several)} of them the class has other pieces as large as {SMALLEST:.1%} of the picture.",
         "",
         "| | inside the region | inside the class's mask | with other pieces: in the region | in the others |",
         "|---|---|---|---|---|",
@@ -120,6 +121,14 @@ def about_regions(rows: Sequence[dict[str, Any]]) -> list[str]:
     rest = [row["class area"] - row["area"] for row in several]
     lines += [f"| *uniform* | {' | '.join(map(mean, [*flat, rest]))} |", ""]
     return lines
+
+
+def what_is_asked() -> list[str]:
+    """The table of targets."""
+    rows = [("classes", form, says) for form, says in ANYWHERE]
+    rows += [(", ".join(row.tasks), row.form, row.says) for row in KINDS]
+    lines = ["| target | of models that give | what it asks |", "|---|---|---|"]
+    return [*lines, *(f"| `{form}` | {tasks} | {says} |" for tasks, form, says in rows), ""]
 
 
 def about_nets() -> list[str]:
@@ -156,9 +165,14 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     lines = [
-        "# What maps of other questions fall on",
+        "# Any question",
         "",
-        "Made by `python recipes/questions.py --data ... --work ...`.",
+        "What can be asked of a picture with `--target` (`sightline targets`, or a list of them in Python), and how "
+        "well the maps fall on what they are about. Made by `python recipes/questions.py --data ... --work ...`.",
+        "",
+        *what_is_asked(),
+        "`not:TARGET` and `TARGET-vs:TARGET` go with all of them. Words need a model that writes (`--text` gives it a "
+        "sentence of yours), answers one that is asked a `--question`.",
         "",
         *about_regions(regions(options.data, options.work)),
         *about_nets(),

@@ -178,6 +178,9 @@ def test_boxes_are_counted_as_they_are_shown(picture: Image.Image) -> None:
     assert_close(why.maps[2], why.maps[0])
     assert_close(why.maps[3], -why.maps[1])
     assert why.probabilities[0] == pytest.approx(1 / (1 + math.exp(-why.scores[0])))
+    assert why.asked[0].box == (0, 0, 16, 32)
+    assert why[1].facts()["target"] == {"name": "box 2: green", "index": 1, "box": (16, 0, 32, 32)}
+    assert why[0].overlay().getpixel((8, 0)) == sightline.explanation.ASKED
 
 
 def test_a_box_of_ones_own_is_asked_in_the_pictures_pixels(picture: Image.Image) -> None:
@@ -272,6 +275,9 @@ def test_a_posed_question_can_be_checked_saved_and_read_again(picture: Image.Ima
     why.save(tmp_path)
     again = sightline.Explanation.load(tmp_path)
     assert (again.said, again.name, again.scores) == (why.said, why.name, pytest.approx(why.scores))
+    box = sightline.explain(speakers.detector(), picture, "box:2")
+    box.save(tmp_path)
+    assert sightline.Explanation.load(tmp_path).asked == box.asked
 
 
 def test_every_kind_is_refused_by_name_where_it_is_not_defined(picture: Image.Image) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sightline.trials import Metric
     from sightline.types import Method
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "METHODS",

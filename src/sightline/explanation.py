@@ -15,10 +15,11 @@ from torch import Tensor
 from sightline import regions
 from sightline.checks import Claim, Verdict
 from sightline.errors import ModelError, PictureError, TargetError
-from sightline.geometry import Framing
+from sightline.geometry import Box, Framing
 from sightline.render import EVIDENCE, SIGNED, Tile, captioned, outlined, overlay, sheet
 from sightline.targets import Asked
 
+ASKED = (94, 214, 255)  # the colour of what was asked about
 FINE_STEP = 0.25  # from pixel to pixel, as a share of the mean value
 
 
@@ -143,11 +144,14 @@ class Explanation:
 
         Colours reach from 0, or from the map's minimum where that is above 0, to `peak`, the map's own
         maximum unless given; a signed method's are blue against and red for. Under a `fine` map the
-        picture is grey and dim, and the highest hundredth of the pixels has the last colour.
+        picture is grey and dim, and the highest hundredth of the pixels has the last colour. A box that was asked
+        about is drawn; with `boxed` the map's own is too, in white.
         """
         heat = self.heat
         lowest = 0.0 if self.signed else max(float(np.nanmin(heat)), 0.0)
         picture = overlay(self.picture, heat - lowest, opacity=opacity, signed=self.signed, peak=peak, fine=self.fine)
+        asked = self.asked[self._one()].box
+        picture = outlined(picture, asked, colour=ASKED) if asked else picture
         found = regions.box(heat) if boxed else None
         return outlined(picture, found) if found else picture
 
@@ -190,7 +194,7 @@ class Explanation:
             "picture": self.path,
             "question": self.question,
             "said": self.said,
-            "target": asdict(self.asked[k]),
+            "target": {name: value for name, value in asdict(self.asked[k]).items() if (name, value) != ("box", None)},
             "score": self.scores[k],
             "probability": self.probabilities[k],
             "predictions": [asdict(prediction) for prediction in self.predictions],
@@ -242,7 +246,7 @@ class Explanation:
                 picture=picture,
                 framing=Framing(**{key: tuple(value) for key, value in kept["framing"].items()}),
                 maps=torch.from_numpy(np.load(folder / "maps.npy", allow_pickle=False)),
-                asked=tuple(Asked(**row) for row in kept["asked"]),
+                asked=tuple(Asked(**row | {"box": _corners(row.get("box"))}) for row in kept["asked"]),
                 predictions=tuple(Prediction(**row) for row in kept["predictions"]),
                 **plain,
             )
@@ -269,6 +273,10 @@ _PLAIN = (
     "seed", "passes", "path", "versions", "question", "said",
 )  # fmt: skip
 _NEW = ("question", "said")  # explanations saved by 0.3.0 don't have them
+
+
+def _corners(kept: list[float] | None) -> Box | None:
+    return None if kept is None else (kept[0], kept[1], kept[2], kept[3])
 
 
 def _listed(values: tuple[int, ...] | None) -> list[int] | None:

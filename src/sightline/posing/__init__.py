@@ -99,7 +99,7 @@ def pose(setting: Setting, targets: Sequence[Any] | None) -> Question:
         several=len(posed) > 1,
         labels=setting.model.labels,
         multi_label=setting.model.multi_label,
-        names=tuple(Asked(each.name, each.index) for each in posed),
+        names=tuple(Asked(each.name, each.index, each.box) for each in posed),
         shares=tuple(each.share for each in posed),
     )
 
@@ -124,13 +124,13 @@ def _posed(setting: Setting, asked: Any) -> Posed:
     head, _, rest = text.partition(":")
     if head.casefold() == "not":
         inner = _posed(setting, rest)
-        return Posed(counterfactual(inner.target), f"against {inner.name}", inner.index)
+        return Posed(counterfactual(inner.target), f"against {inner.name}", inner.index, box=inner.box)
     if head.casefold() == "finer":
         return classes.finest(setting, rest)
     this, versus, that = text.partition("-vs:")
     if versus:
         one, other = _posed(setting, this), _posed(setting, that)
-        return Posed(contrast(one.target, other.target), f"{one.name} and not {other.name}", one.index)
+        return Posed(contrast(one.target, other.target), f"{one.name} and not {other.name}", one.index, box=one.box)
     rows = [row for row in KINDS if _fits(row, text)]
     fitting = [row for row in rows if setting.model.task in row.tasks]
     if rows and not fitting:

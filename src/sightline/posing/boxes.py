@@ -63,4 +63,5 @@ def _share(setting: Setting, where: Box, index: int) -> float:
 
 
 def _posed(setting: Setting, where: Box, index: int, share: float, name: str = "") -> Posed:
-    return Posed(box(where, index), f"{name}{setting.model.labels[index]}", index, share)
+    corners = *setting.framing.point_in_picture(*where[:2]), *setting.framing.point_in_picture(*where[2:])
+    return Posed(box(where, index), f"{name}{setting.model.labels[index]}", index, share, corners)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sightline.engine import answered
 from sightline.errors import ModelError, TargetError
-from sightline.geometry import Framing
+from sightline.geometry import Box, Framing
 from sightline.language import Word
 from sightline.model import Model, Task
 from sightline.targets import Target
@@ -86,12 +86,13 @@ def asked_in_words(model: Model, question: str | None) -> nn.Module:
 
 @dataclass(frozen=True)
 class Posed:
-    """One question of a setting: its target, its name, the class and the share (0..1) that it has, where it has one."""
+    """One question of a setting: its target, its name, and the class, share (0..1) and box that it has, if any."""
 
     target: Target
     name: str
     index: int | None = None
     share: float | None = None
+    box: Box | None = None  # in the picture's pixels
 
 
 def refused(setting: Setting, what: str, tasks: Sequence[Task]) -> TargetError:

@@ -71,10 +71,14 @@ def phrase(text: str | int, labels: Labels) -> Phrase:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question of one image as it is reported: its name, and the class that it is about, if one."""
+    """One question of one image as it is reported: its name, and the class and the box that it is about, if any.
+
+    `box` is x0, y0, x1, y1 in the picture's pixels.
+    """
 
     name: str
     index: int | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)
