@@ -20,10 +20,16 @@ import sightline
 from sightline.datasets import open_data
 from sightline.posing import ANYWHERE, KINDS
 from sightline.sources import bundled
-from sightline.targets import region
+from sightline.targets import contrast, region
 
 PAGE = Path(__file__).parents[1] / "docs/questions.md"
-METHODS = "grad-cam", "hires-cam", "layer-cam"
+ASKED = {  # a method, its layer, and whether the background's score there is taken away
+    "grad-cam": ("grad-cam", "project", False),
+    "grad-cam, and not background": ("grad-cam", "project", True),
+    "grad-cam at `aspp`, one layer before": ("grad-cam", "aspp", False),
+    "hires-cam": ("hires-cam", "project", False),
+    "layer-cam": ("layer-cam", "project", False),
+}
 SMALLEST = 0.005  # of the picture, of a piece that is asked about
 LABELS = len(real_nets.VOC) + 1
 Mask = NDArray[np.bool_]
@@ -70,16 +76,19 @@ def _of_picture(model: sightline.Model, sample: Any) -> list[dict[str, Any]]:
         each = pieces(truth.mask)
         if not each:
             continue
-        target = region(framing.to_image(torch.from_numpy(each[0])), index)
+        mask = framing.to_image(torch.from_numpy(each[0]))
         row: dict[str, Any] = {
             "label": truth.label,
             "area": float(each[0].mean()),
             "class area": float(truth.mask.mean()),
         }
         rest = truth.mask & ~each[0]
-        for method in METHODS:
-            heat = sightline.explain(model, sample.picture, target, method=method).heat
-            row[method] = [share(heat, each[0]), share(heat, truth.mask), share(heat, rest) if len(each) > 1 else None]
+        for name, (method, layer, less) in ASKED.items():
+            target = contrast(region(mask, index), region(mask, 0)) if less else region(mask, index)
+            why = sightline.explain(model, sample.picture, target, layer=layer, method=method)
+            across, down = why.peak() or (0, 0)
+            energy = [share(why.heat, each[0]), share(why.heat, rest) if len(each) > 1 else None]
+            row[name] = [*energy, float(each[0][down, across]), float(truth.mask[down, across])]
         found.append(row)
     return found
 
@@ -101,25 +110,33 @@ def mean(values: Sequence[float | None]) -> str:
 
 def about_regions(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The section on segmentation."""
-    several = [row for row in rows if row[METHODS[0]][2] is not None]
+    several = [row for row in rows if row["grad-cam"][1] is not None]
     lines = [
         "## A region of a segmentation",
         "",
         f"DeepLab v3+ on MobileNetV2 (VOC's classes), {len({row['picture'] for row in rows})} COCO pictures, "
         f"{len(rows)} classes in them: the largest connected piece of each class's annotated mask is the region, the "
-        "target is the class's mean logit there, the layer is the one that is chosen (`project`). Per cent of the "
-        f"map's positive energy. In {len(several)} of them the class has other pieces as large as {SMALLEST:.1%} of the picture.",
+        "target is the class's mean logit there, the layer `project`, the one that is chosen. Per cent of the map's "
+        "positive energy in the region, and of maps whose peak lies in it, or anywhere in the class's mask. In "
+        f"{len(several)} the class has other pieces of {SMALLEST:.1%} of the picture or more.",
         "",
-        "| | inside the region | inside the class's mask | with other pieces: in the region | in the others |",
-        "|---|---|---|---|---|",
+        "| | energy | peak | peak in the class | with other pieces: energy | in the others |",
+        "|---|---|---|---|---|---|",
     ]
-    for method in METHODS:
-        columns = [[row[method][0] for row in rows], [row[method][1] for row in rows]]
-        columns += [[row[method][0] for row in several], [row[method][2] for row in several]]
-        lines.append(f"| {method} | " + " | ".join(map(mean, columns)) + " |")
-    flat = [[row["area"] for row in rows], [row["class area"] for row in rows], [row["area"] for row in several]]
-    rest = [row["class area"] - row["area"] for row in several]
-    lines += [f"| *uniform* | {' | '.join(map(mean, [*flat, rest]))} |", ""]
+    for name in ASKED:
+        columns = [[row[name][k] for row in rows] for k in (0, 2, 3)]
+        columns += [[row[name][k] for row in several] for k in (0, 1)]
+        lines.append(f"| {name} | " + " | ".join(map(mean, columns)) + " |")
+    flat = [[row["area"] for row in rows], [row["area"] for row in rows], [row["class area"] for row in rows]]
+    flat += [[row["area"] for row in several], [row["class area"] - row["area"] for row in several]]
+    lines += [
+        f"| *uniform* | {' | '.join(map(mean, flat))} |",
+        "",
+        "Grad-CAM averages the gradient over space, so it says which features speak for the class in the region, and "
+        "lights them wherever they are, the class's other pieces included; HiResCAM and LayerCAM say where. At "
+        "`project` every class's logit has a part that is the same everywhere, which the background's takes away.",
+        "",
+    ]
     return lines
 
 
