@@ -286,10 +286,10 @@ def test_a_rule_over_another_image_and_layer() -> None:
     assert_close(ask.maps(row, -images, 0), sightline.maps(model, -images, [[1]] * 2, layer="early"))
 
 
-def test_images_without_height_are_refused_where_a_method_asks() -> None:
+def test_images_without_height_are_refused_where_a_method_is_of_planes() -> None:
     net = nn.Sequential(nn.Conv1d(3, 4, 3), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(MethodError, match=r"saliency is defined for images \(N, C, H, W\), got \(1, 3, 20\)"):
-        sightline.maps(net, torch.rand(1, 3, 20), 1, layer="0", method="saliency")
+    with pytest.raises(MethodError, match=r"lime is defined for images \(N, C, H, W\), got \(1, 3, 20\)"):
+        sightline.maps(net, torch.rand(1, 3, 20), 1, layer="0", method="lime")
 
 
 def test_curvature_is_the_hessian_times_the_activations() -> None:

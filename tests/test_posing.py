@@ -179,7 +179,7 @@ def test_boxes_are_counted_as_they_are_shown(picture: Image.Image) -> None:
     assert_close(why.maps[3], -why.maps[1])
     assert why.probabilities[0] == pytest.approx(1 / (1 + math.exp(-why.scores[0])))
     assert why.asked[0].box == (0, 0, 16, 32)
-    assert why[1].facts()["target"] == {"name": "box 2: green", "index": 1, "box": (16, 0, 32, 32)}
+    assert why[1].facts()["target"] == {"name": "box 2: green", "index": 1, "box": [16, 0, 32, 32]}
     assert why[0].overlay().getpixel((8, 0)) == sightline.explanation.ASKED
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sightline import datasets, errors, methods, metrics, targets
     from sightline.ask import grad_cam, maps
+    from sightline.clips import explain_clip
     from sightline.evaluation import Evaluation, evaluate
     from sightline.explainer import compare, explain, explained
     from sightline.explanation import Explanation
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sightline.targets import Labels
     from sightline.trials import Metric
     from sightline.types import Method
+    from sightline.volumes import explain_volume
 
 __version__ = "0.4.0"
 
@@ -38,6 +40,8 @@ __all__ = [
     "errors",
     "evaluate",
     "explain",
+    "explain_clip",
+    "explain_volume",
     "explained",
     "grad_cam",
     "load",
@@ -61,6 +65,8 @@ _WHERE = {
     "compare": "explainer",
     "evaluate": "evaluation",
     "explain": "explainer",
+    "explain_clip": "clips",
+    "explain_volume": "volumes",
     "explained": "explainer",
     "grad_cam": "ask",
     "load": "sources",

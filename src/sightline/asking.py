@@ -107,6 +107,7 @@ class Asking:
         self.image = session.image if image is None else image
         self.passes = Passes() if passes is None else passes
         self._session, self._given, self._module = session, layer, session.module
+        self._grid: tuple[int, ...] | None = None
 
     @cached_property
     def scores(self) -> Scores:
@@ -114,19 +115,27 @@ class Asking:
             return self.of_images(self.image[:, None])[:, 0]
         return self._know()
 
+    @property
+    def grid(self) -> tuple[int, ...]:
+        if self._grid is None:
+            self.activations()
+        assert self._grid is not None
+        return self._grid
+
     def activations(self, image: Images | None = None) -> Activations:
         image = self._shown(image)
         self.passes.forwards += 1
         with self._session.cast(), engine.asked(self._module, image, [self._layer]) as answer:
             self._scored(answer.output, image)
-            return _plane(answer.activations[0], answer.layouts[0].grid)[:, None].detach()
+            self._grid = answer.layouts[0].grid
+            return _plane(answer.activations[0], self._grid)[:, None].detach()
 
     def at_layer(self, image: Images | None = None) -> tuple[Activations, Gradients]:
         image = self._shown(image)
         self.passes.forwards += 1
         with self._session.cast(), engine.asked(self._module, image, [self._layer]) as answer:
             gradients = self._gradients(answer, image, Relu.PLAIN)
-            grid = answer.layouts[0].grid
+            grid = self._grid = answer.layouts[0].grid
             return _plane(answer.activations[0], grid)[:, None].detach(), _plane(gradients, grid)
 
     def curvature(self) -> tuple[Activations, Gradients, Tensor]:
@@ -134,7 +143,7 @@ class Asking:
         self.passes.backwards += 2
         with self._session.cast(), engine.unfused(), engine.asked(self._module, self.image, [self._layer]) as answer:
             gradients, curved = answer.curvatures(self._scored(answer.output, self.image))
-            grid = answer.layouts[0].grid
+            grid = self._grid = answer.layouts[0].grid
             return _plane(answer.activations[0], grid)[:, None], _plane(gradients, grid), _plane(curved, grid)
 
     def at_image(self, image: Images | None = None, relu: Relu = Relu.PLAIN) -> Tensor:
@@ -197,17 +206,18 @@ class Asking:
         return inner.answer(method)
 
     def answer(self, method: Method) -> Maps:
-        """A method's maps (N, K, h, w) of this question."""
+        """A method's maps (N, K, h, w) of this question, or of the images' own rank. Raises MethodError."""
         if method.kind is not Kind.ASKING:
             return self.tensors([self._layer], [method])[0][0]
-        if self.image.ndim != 4:
+        if method.planar and self.image.ndim != 4:
             raise MethodError(
                 f"{method.name} is defined for images (N, C, H, W), got {tuple(self.image.shape)}; "
-                "grad-cam and its kin take any number of dimensions"
+                "grad-cam, saliency, occlusion and most others take signals, volumes and clips too"
             )
         try:
             with torch.autocast(self.image.device.type, enabled=False):
-                return wide(method.answer(self, self._session.seed))
+                found = wide(method.answer(self, self._session.seed))
+                return found if found.ndim == self.image.ndim else found.reshape(*found.shape[:2], *self.grid)
         except MethodError as error:
             if method.name in str(error):
                 raise
@@ -253,7 +263,10 @@ class Asking:
                 "this model uses an in-place operation for its side effect, ignoring what it returns, "
                 "so relevance can't be followed through it; use a gradient method"
             )
-        return found if layout is None else _plane(found, layout.grid)
+        if layout is None:
+            return found
+        self._grid = layout.grid
+        return _plane(found, layout.grid)
 
     def climb(
         self,
@@ -329,7 +342,7 @@ class Asking:
     def _answered_many(self, images: Images) -> Any:
         """The output for a batch with its channels last, which is faster, unless the model can't take it."""
         session = self._session
-        if session.channels_last:
+        if session.channels_last and images.ndim == 4:
             try:
                 return self._answered(images.contiguous(memory_format=torch.channels_last))
             except ModelError:

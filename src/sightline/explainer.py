@@ -146,6 +146,8 @@ def explained(
             f"a sightline.Model is expected, got {type(model).__name__}; make one with sightline.load(name) "
             "or sightline.wrap(module, preprocess=..., labels=...)"
         )
+    if model.frames:
+        raise ModelError(f"{model.name} takes clips of {model.frames} frames, not pictures; give it a video")
     rules = [method_of(method) for method in methods]
     if not rules:
         raise MethodError("no method was given; name at least one")

@@ -194,7 +194,7 @@ class Explanation:
             "picture": self.path,
             "question": self.question,
             "said": self.said,
-            "target": {name: value for name, value in asdict(self.asked[k]).items() if (name, value) != ("box", None)},
+            "target": self.asked[k].facts,
             "score": self.scores[k],
             "probability": self.probabilities[k],
             "predictions": [asdict(prediction) for prediction in self.predictions],
@@ -219,7 +219,7 @@ class Explanation:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {f: getattr(self, f) for f in _PLAIN} | {
             "framing": asdict(self.framing),
-            "asked": [asdict(asked) for asked in self.asked],
+            "asked": [asked.facts for asked in self.asked],
             "predictions": [asdict(prediction) for prediction in self.predictions],
         }
         files = [folder / name for name in ("explanation.json", "maps.npy", "picture.png", "figure.png")]

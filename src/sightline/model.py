@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sightline.engine import Adapted, Caller, Inputs
+from sightline.engine import Adapted, Caller, Function, Inputs
 from sightline.errors import ModelError
 from sightline.language import Writer
 from sightline.layers import Choice
@@ -37,6 +37,7 @@ class Model:
 
     `choices` remembers the layer chosen for an image size; `note` is said beside each answer.
     `multi_label` models have independent classes: probabilities are sigmoids and don't sum to one.
+    `frames` of a clip make one image (N, C, T, H, W), each preprocessed alone; 0 is a model of pictures.
     `answers` makes, of a question in words, a module that takes an image alone and gives logits over `labels`;
     `texts` makes, of a sentence, an embedding (D,) in the space of the images'; `writer` writes about images.
     """
@@ -49,6 +50,7 @@ class Model:
     layer: str | None = None
     multi_label: bool = False
     task: Task = Task.CLASSES
+    frames: int = 0
     answers: Callable[[str], nn.Module] | None = None
     texts: Callable[[str], Tensor] | None = None
     writer: Writer | None = None
@@ -82,7 +84,7 @@ def _bytes(value: Tensor) -> Any:
 
 
 def wrap(
-    module: nn.Module,
+    module: nn.Module | Callable[[Tensor], Any],
     *,
     preprocess: Any = None,
     labels: Any = None,
@@ -94,7 +96,7 @@ def wrap(
     image_name: str | None = None,
     call: Caller | None = None,
 ) -> Model:
-    """Any module as a model.
+    """Any module as a model, or any function from images to logits, which only methods of the image can ask.
 
     `preprocess` is a Preprocess, or torchvision's own transform, which is read; `labels` is a
     Labels, a sequence of class names, or a mapping from index to name. `task` says what it gives: classes, values,
@@ -102,6 +104,10 @@ def wrap(
     and `image_name` is the image's where it isn't the first; `call(module, image)` calls it in any other way.
     Raises ModelError for what is no module, for a transform whose framing can't be told, and for no such task.
     """
+    if any(kind.__module__.startswith("keras.") for kind in type(module).__mro__):
+        raise ModelError("a Keras model is read from its file: model.save('a.keras'), then sightline.load('a.keras')")
+    if callable(module) and not isinstance(module, nn.Module | type):
+        name, module = name or getattr(module, "__name__", None), Function(module)
     if not isinstance(module, nn.Module):
         raise ModelError(f"a torch.nn.Module is expected, got {type(module).__name__}; for a name use sightline.load")
     if task not in tuple(Task):

@@ -28,14 +28,15 @@ _RESAMPLING = {
 class Preprocess:
     """How a model wants its images: `size` (height, width) pixels, channels (x / 255 - mean) / std.
 
-    `fit` says how the picture gets there: `crop` brings its shorter side to `resize` pixels and
-    keeps the centre, `squash` stretches it to `size`, `pad` fits it inside and fills with the mean.
+    `fit` says how the picture gets there: `crop` brings its shorter side to `resize` pixels (or the whole to `resize`
+    (height, width), as models of clips do) and keeps the centre, `squash` stretches it to `size`, `pad` fits it
+    inside and fills with the mean.
     A picture that has the size already is taken as it is: cropping it would only hide its border.
     """
 
     size: Pixels = (224, 224)
     fit: Fit = "crop"
-    resize: int = 256
+    resize: int | Pixels = 256
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
@@ -59,14 +60,14 @@ class Preprocess:
         """
         resized = self._resized(picture)
         height, width = self.size
-        offset = (_half(resized[0] - width), _half(resized[1] - height))
+        offset = (self._before(resized[0] - width), self._before(resized[1] - height))
         return Framing.cropped(picture, resized, offset, (width, height))
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """An RGB picture -> the image (channels, height, width), float32."""
         resized = self._resized(picture.size)
         height, width = self.size
-        left, top = _half(resized[0] - width), _half(resized[1] - height)
+        left, top = self._before(resized[0] - width), self._before(resized[1] - height)
         pixels = picture.convert("L" if len(self.mean) == 1 else "RGB")
         if resized != picture.size:
             pixels = pixels.resize(resized, _RESAMPLING[self.interpolation])
@@ -92,6 +93,8 @@ class Preprocess:
         if self.fit == "pad":
             scale = min(width / across, height / down)
             return max(1, min(width, round(across * scale))), max(1, min(height, round(down * scale)))
+        if not isinstance(self.resize, int):
+            return self.resize[1], self.resize[0]
         short = min(across, down)
         resized = self.resize * across // short, self.resize * down // short  # rounded down, as torchvision does
         if resized[0] * resized[1] > MOST_PIXELS:
@@ -101,7 +104,6 @@ class Preprocess:
             )
         return resized
 
-
-def _half(excess: int) -> int:
-    """The offset that centres, rounded as torchvision's CenterCrop and pad do."""
-    return round(excess / 2) if excess >= 0 else -(-excess // 2)
+    def _before(self, excess: int) -> int:
+        """The offset that centres, rounded as torchvision's CenterCrop and pad do."""
+        return round(excess / 2) if excess >= 0 else -(-excess // 2)

@@ -75,13 +75,15 @@ class Attention:
     weights: Tensor
     gradients: Tensor
     prefix: int
-    grid: tuple[int, int]
+    grid: tuple[int, ...]
 
 
 class Questions(Protocol):
     """What a method may ask about N images, K targets each, at one layer; every question stays the same.
 
-    Grids of other ranks than two are seen as one row. Nothing here carries a graph: tensors in,
+    Activations and gradients on a grid of another rank than two are seen as one row, and so may maps
+    at the layer be; images and other methods' maps keep their rank, (H, W) standing for (L,), (D, H, W) or
+    (T, H, W) below. Nothing here carries a graph: tensors in,
     tensors out. What is asked is counted, so that a method's cost can be stated and checked.
     """
 
@@ -93,6 +95,11 @@ class Questions(Protocol):
     @property
     def scores(self) -> Scores:
         """Their scores (N, K)."""
+        ...
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The layer's grid of positions, of the images' rank: what activations and gradients show as (h, w)."""
         ...
 
     def activations(self, image: Images | None = None) -> Activations:
@@ -195,7 +202,8 @@ class Method:
     """A row of the table of methods: the rule and the facts about it, which one test verifies for all rows.
 
     `forwards`, `backwards` and `heads` (passes through what follows the layer only) are what one
-    target of one image costs, written in the rule's options and in `channels`, `positions`, `layers` and `windows`.
+    target of one image costs, written in the rule's options and in `channels`, `positions`, `layers` and
+    `windows`; an image is (C, H, W) here, and has more cells to mute in three dimensions.
     """
 
     name: str
@@ -206,6 +214,7 @@ class Method:
     signed: bool = False  # maps may be negative: evidence against
     discriminative: bool = True  # the map depends on the target
     layered: bool = True  # the map depends on the layer
+    planar: bool = False  # defined on images (N, C, H, W) only, not on signals, volumes and clips
     needs: Needs = Needs.NOTHING
     forwards: str = "1"
     backwards: str = "1"

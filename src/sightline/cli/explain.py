@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sightline.cli import options
+from sightline.cli.media import explain_media, is_media
 from sightline.cli.progress import watching
 from sightline.errors import ModelError, PictureError, TargetError
 
@@ -26,7 +27,8 @@ BATCH = 16
 
 def command(
     pictures: Annotated[
-        list[str] | None, typer.Argument(help="Files, folders or patterns. None: a sample picture.")
+        list[str] | None,
+        typer.Argument(help="Pictures, folders or patterns; videos; volumes (NIfTI). None: a sample picture."),
     ] = None,
     model: options.ModelName = None,
     target: options.Targets = None,
@@ -47,6 +49,9 @@ def command(
         bool, typer.Option("--check", help="Say of each map whether to believe it, by cheap checks in the model.")
     ] = False,
     contact: Annotated[bool, typer.Option("--sheet", help="Also one contact sheet of everything, sheet.png.")] = False,
+    scale: Annotated[
+        str, typer.Option(help="What a volume's values become: `as is`, `unit` (0 to 1) or `z-score`.")
+    ] = "as is",
     weights: options.Weights = None,
     labels: options.LabelsFile = None,
     size: options.Size = None,
@@ -66,12 +71,14 @@ def command(
     console = Console(stderr=as_json)
     failed: list[str] = []
     paths: list[Path] = []
+    films = [Path(given) for given in pictures or [] if is_media(given)]
     for given in pictures or [str(sample())]:
         try:
-            paths += pictures_in(given)
+            paths += [] if is_media(given) else pictures_in(given)
         except PictureError as error:
             failed.append(str(error))
-    loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype) if paths else None
+    any_read = paths or films
+    loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype) if any_read else None
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     small: list[Explanation] = []
@@ -80,6 +87,11 @@ def command(
         for why in explanations_of(loaded, paths, how, failed, console):
             rows += _written(why, out, boxed, plain, taken, check)
             small += [_thumbnail(one) for one in why] if contact else []
+        for film in films:
+            try:
+                rows += explain_media(loaded, film, target, layer, method, seed, scale, out, console)
+            except PictureError as error:
+                failed.append(str(error))
     if small:
         _contact_sheet(small, out / "sheet.png")
     if as_json:
@@ -230,14 +242,15 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
     from sightline.explainer import NO_LAYER
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("picture", "target", "probability", "score", "peak x, y"):
+    for name in ("picture", "target", "probability", "score", "peak"):
         table.add_column(name, justify="right" if name in ("probability", "score") else "left", overflow="fold")
     for row in rows:
         share = "-" if row["probability"] is None else f"{row['probability']:.3f}"
-        peak = "nothing lit" if row["peak"] is None else "{}, {}".format(*row["peak"])
+        peak = "nothing lit" if row["peak"] is None else ", ".join(map(str, row["peak"]))
+        peak += f", frame {row['peak_frame']}" if row.get("peak_frame") is not None else ""
         name = Path(row["picture"]).name
         table.add_row(escape(name), escape(row["target"]["name"]), share, f"{row['score']:.2f}", peak)
-    for picture, said in {row["picture"]: _said(row) for row in rows if row["said"]}.items():
+    for picture, said in {row["picture"]: _said(row) for row in rows if row.get("said")}.items():
         console.print(f"{escape(Path(picture).name)}  {escape(said)}", highlight=False, soft_wrap=True)
     console.print(table)
     for row in rows:

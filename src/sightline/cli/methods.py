@@ -23,6 +23,7 @@ def command(as_json: options.Json = False) -> None:
             "signed": row.signed,
             "discriminative": row.discriminative,
             "layered": row.layered,
+            "planar": row.planar,
             "seeded": row.seeded,
             "needs": row.needs.value,
             "options": row.choices,

@@ -18,6 +18,7 @@ from torch.autograd.graph import GradientEdge, Node
 from sightline.engine.gradients import HALF_SCALE
 from sightline.engine.kernels import unfused
 from sightline.engine.loan import borrowed
+from sightline.engine.mixed import mixed
 from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
 from sightline.engine.replay import DivergedError, Record, Replay
 from sightline.errors import MethodError
@@ -49,6 +50,8 @@ def attentions(
         output = run(model, leaf.clone(), [(module, seen.hook) for module in model.modules()])
         scores = scores_of(output)
         try:
+            if others := mixed(model):
+                raise _UndefinedError(f"mixes {others} tokens with the image's")
             found, tokens = _over_one_grid(_softmaxes(scores, leaf), seen)
             blocks = _blocks(model, found, seen, scores) if layerwise else []
         except _UndefinedError as reason:
@@ -62,9 +65,8 @@ def attentions(
                 gradients += _gradients(scores_of(tail(seen.means[block])), [one], half=half)
         else:
             gradients = _gradients(scores, found, half=half)
-        grid = (tokens.grid[0], tokens.grid[1])
         weights = [_by_image(one.weights, len(image))[:, None] for one in found]
-        return output, [Attention(*both, tokens.prefix, grid) for both in zip(weights, gradients, strict=True)]
+        return output, [Attention(*both, tokens.prefix, tokens.grid) for both in zip(weights, gradients, strict=True)]
 
 
 class _UndefinedError(Exception):

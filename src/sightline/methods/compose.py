@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sightline.errors import MethodError
+from sightline.methods.grids import positions, resized
 from sightline.methods.smooth_grad import noisy
 from sightline.types import Kind, Maps, Method, Needs, Questions
 
@@ -51,13 +51,13 @@ def over_flips(method: Method, *, scales: Sequence[float] = (1.0,)) -> Method:
         found: list[Maps] = []
         for scale in scales:
             size = [max(1, round(scale * side)) for side in ask.image.shape[-2:]]
-            image = _resized(ask.image, size, antialias=True)
+            image = resized(ask.image, size, antialias=True)
             plain = ask.maps(method) if image is ask.image else ask.maps(method, image)
             found += [plain, ask.maps(method, image.flip(-1)).flip(-1)]
-        return torch.stack([_resized(maps, found[0].shape[-2:]) for maps in found]).mean(0)
+        return torch.stack([resized(maps, found[0].shape[2:]) for maps in found]).mean(0)
 
     idea = f"{method.idea}, averaged over flips and scales"
-    return _composed(rule, f"{method.name} over flips", idea, [method], "2 * len(scales)")
+    return _composed(rule, f"{method.name} over flips", idea, [method], "2 * len(scales)", planar=True)
 
 
 def over_layers(method: Method, *, fuse: str = "mean") -> Method:
@@ -88,7 +88,7 @@ def product(one: Method, other: Method) -> Method:
 
     def rule(ask: Questions) -> Maps:
         fine = ask.maps(one)
-        return fine * _resized(ask.maps(other), fine.shape[-2:])
+        return fine * resized(ask.maps(other), fine.shape[2:])
 
     return _composed(rule, f"{one.name} times {other.name}", f"{one.idea}, and {other.idea}", [one, other])
 
@@ -100,23 +100,19 @@ def at_layers(ask: Questions, method: Method) -> list[Maps]:
 
 def together(maps: Sequence[Maps]) -> list[Maps]:
     """Maps (N, K, h, w) of several resolutions, resized bilinearly to the greatest height and width among them."""
-    size = [max(sides) for sides in zip(*(each.shape[-2:] for each in maps), strict=True)]
-    return [_resized(each, size) for each in maps]
+    size = [max(sides) for sides in zip(*(each.shape[2:] for each in maps), strict=True)]
+    return [resized(each, size) for each in maps]
 
 
 def by_largest(maps: Maps) -> Maps:
-    """Maps (..., h, w) divided by their largest absolute value; zeros stay zeros."""
-    largest = maps.abs().amax((-2, -1), keepdim=True)
+    """Maps (N, K, h, w) divided by their largest absolute value; zeros stay zeros."""
+    largest = maps.abs().amax(positions(maps), keepdim=True)
     return (maps / largest).where(largest != 0, 0.0)
 
 
-def _resized(values: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
-    if tuple(values.shape[-2:]) == tuple(size):
-        return values
-    return interpolate(values, list(size), mode="bilinear", align_corners=False, antialias=antialias)
-
-
-def _composed(rule: Rule, name: str, idea: str, inner: Sequence[Method], times: str = "1") -> Method:
+def _composed(
+    rule: Rule, name: str, idea: str, inner: Sequence[Method], times: str = "1", *, planar: bool = False
+) -> Method:
     """A row for a rule over other methods, each asked `times` times."""
     return Method(
         name,
@@ -127,6 +123,7 @@ def _composed(rule: Rule, name: str, idea: str, inner: Sequence[Method], times: 
         signed=any(method.signed for method in inner),
         discriminative=any(method.discriminative for method in inner),
         layered=any(method.layered for method in inner),
+        planar=planar or any(method.planar for method in inner),
         needs=next((method.needs for method in inner if method.needs), Needs.NOTHING),
         forwards=_cost([_filled(method, method.forwards) for method in inner], times, once=times != "1"),
         backwards=_cost([_filled(method, method.backwards) for method in inner], times),

@@ -30,7 +30,7 @@ def random_blurred(ask: Questions, *, generator: torch.Generator, blur: float = 
     """The noise of `random` after a Gaussian of `blur` times the longer side, stretched to 0 to 1."""
     if not blur > 0:
         raise MethodError(f"blur is a share of the longer side, above 0, got {blur}; leave it out for 0.05")
-    sigma = blur * max(ask.image.shape[-2:])
+    sigma = blur * max(ask.image.shape[2:])
     drawn = [gaussian_filter(noise(image, generator).double().numpy(), sigma) for image in ask.image]
     stretched = [torch.from_numpy((each - each.min()) / ((each.max() - each.min()) or 1)) for each in drawn]
     return _same(ask, torch.stack(stretched))
@@ -38,18 +38,17 @@ def random_blurred(ask: Questions, *, generator: torch.Generator, blur: float = 
 
 def uniform(ask: Questions) -> Maps:
     """1 everywhere."""
-    n, _, height, width = ask.image.shape
-    return _same(ask, torch.ones(n, height, width))
+    return _same(ask, torch.ones(len(ask.image), *ask.image.shape[2:]))
 
 
 def centre(ask: Questions, *, spread: float = 0.25) -> Maps:
     """A Gaussian around the image's centre, of `spread` times each side."""
     if not spread > 0:
         raise MethodError(f"spread is a share of each side, above 0, got {spread}; leave it out for 0.25")
-    n, _, height, width = ask.image.shape
-    down, across = ((torch.arange(side) + 0.5) / side - 0.5 for side in (height, width))
-    squared = down[:, None] ** 2 + across**2
-    return _same(ask, (-squared / (2 * spread**2)).exp().expand(n, height, width))
+    squared = torch.zeros(())
+    for side in ask.image.shape[2:]:
+        squared = squared[..., None] + ((torch.arange(side) + 0.5) / side - 0.5) ** 2
+    return _same(ask, (-squared / (2 * spread**2)).exp().expand(len(ask.image), *squared.shape))
 
 
 def edges(ask: Questions) -> Maps:
@@ -68,7 +67,7 @@ def noise(image: Tensor, generator: torch.Generator) -> Tensor:
     """Noise (H, W), 0 to 1, that belongs to this image (C, H, W) and the generator's seed, whatever else is asked."""
     pixels = image.detach().float().cpu().contiguous().numpy().tobytes()
     own = torch.Generator().manual_seed(zlib.crc32(pixels, zlib.crc32(str(generator.initial_seed()).encode())))
-    return torch.rand(image.shape[-2:], generator=own)
+    return torch.rand(image.shape[1:], generator=own)
 
 
 def _same(ask: Questions, maps: Tensor) -> Maps:
@@ -77,8 +76,11 @@ def _same(ask: Questions, maps: Tensor) -> Maps:
     return maps.to(ask.image.device, torch.float32)[:, None].expand(n, k, *maps.shape[1:])
 
 
-def _control(name: str, rule: Callable[..., Maps], idea: str) -> Method:
-    return Method(name, rule, "a control", idea, kind=Kind.ASKING, discriminative=False, layered=False, backwards="0")
+def _control(name: str, rule: Callable[..., Maps], idea: str, *, planar: bool = False) -> Method:
+    return Method(
+        name, rule, "a control", idea, kind=Kind.ASKING, discriminative=False, layered=False, planar=planar,
+        backwards="0",
+    )  # fmt: skip
 
 
 CONTROLS = (
@@ -86,5 +88,5 @@ CONTROLS = (
     _control("random-blurred", random_blurred, "blurred noise"),
     _control("uniform", uniform, "the same everywhere"),
     _control("centre", centre, "the middle of the image, whatever is there"),
-    _control("edges", edges, "where the image changes, whatever the model"),
+    _control("edges", edges, "where the image changes, whatever the model", planar=True),
 )

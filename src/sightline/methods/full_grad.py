@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sightline.errors import MethodError
+from sightline.methods.grids import resized
 from sightline.types import Maps, Questions, Scores
 
 
@@ -28,15 +28,16 @@ def full_grad(ask: Questions) -> Maps:
     maps = _rescaled(of_pixels)
     for term in of_layers:
         if term.ndim == of_pixels.ndim:
-            maps = maps + interpolate(_rescaled(term), maps.shape[-2:], mode="bilinear", align_corners=False)
+            maps = maps + resized(_rescaled(term), maps.shape[2:])
     return maps
 
 
 def _rescaled(terms: Tensor) -> Maps:
     """Terms (N, K, C, h, w), absolute, from 0 to 1 over each C x h x w, and summed over channels."""
     size = terms.abs()
-    above = size - size.amin((2, 3, 4), keepdim=True)
-    most = above.amax((2, 3, 4), keepdim=True)
+    whole = tuple(range(2, size.ndim))
+    above = size - size.amin(whole, keepdim=True)
+    most = above.amax(whole, keepdim=True)
     return (above / most).where(most != 0, 0.0).sum(2)
 
 

@@ -7,9 +7,8 @@ backpropagation with the Grad-CAM map upsampled bilinearly (cells tile the image
 the product of each channel.
 """
 
-from torch.nn.functional import interpolate
-
 from sightline.methods.grad_cam import grad_cam
+from sightline.methods.grids import resized
 from sightline.methods.guided_backprop import guided_backprop
 from sightline.types import Maps, Questions
 
@@ -18,4 +17,4 @@ def guided_grad_cam(ask: Questions) -> Maps:
     """max_c |g_c| L, pixel by pixel: g propagated by the guided rule, L the upsampled Grad-CAM map."""
     coarse = grad_cam(*ask.at_layer())
     fine = guided_backprop(ask)
-    return fine * interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+    return fine * resized(coarse.reshape(*coarse.shape[:2], *ask.grid), fine.shape[2:])

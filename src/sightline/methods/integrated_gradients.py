@@ -16,6 +16,7 @@ from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from sightline.errors import MethodError
+from sightline.methods.grids import positions
 from sightline.types import Images, Maps, Questions
 
 TOLERANCE = 0.05
@@ -57,7 +58,7 @@ def incompleteness(maps: Maps, scores: Tensor, blank: Tensor) -> Tensor:
 
     `blank` are the scores of the blank image. Where both scores are 0: 0 if the map sums to 0, else infinite.
     """
-    miss = (maps.sum((-2, -1)) - (scores - blank)).abs()
+    miss = (maps.flatten(scores.ndim).sum(-1) - (scores - blank)).abs()
     return (miss / torch.maximum(scores.abs(), blank.abs())).where(miss != 0, 0.0)
 
 
@@ -66,5 +67,5 @@ def blank_image(image: Images, baseline: str) -> Images:
     if baseline == "zero":
         return torch.zeros_like(image)
     if baseline == "mean":
-        return image.mean((-2, -1), keepdim=True).expand_as(image)
+        return image.mean(positions(image), keepdim=True).expand_as(image)
     raise MethodError(f"integrated-gradients starts from the baseline 'zero' or 'mean', not {baseline!r}")

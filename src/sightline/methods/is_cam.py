@@ -21,8 +21,8 @@ def is_cam(ask: Questions, *, steps: int = 10) -> Maps:
     for part in ask.parts(activations.shape[2] * steps):
         each = range(part.start, part.stop)
         strength = torch.tensor([(at % steps + 1) / steps for at in each], dtype=torch.float64).to(ask.image)
-        seen_through = masks(activations[:, 0, [at // steps for at in each]], ask.image)
+        seen_through = masks(activations[:, 0, [at // steps for at in each]], ask.grid, ask.image)
         faded = ask.image[:, None] * seen_through[:, :, None]
-        scores.append(ask.of_images(faded * strength[:, None, None, None]))
+        scores.append(ask.of_images(faded * strength.view(-1, 1, *[1] * len(ask.grid))))
     of_channels = torch.cat(scores, 1).view(len(activations), -1, steps, ask.scores.shape[1])
     return weighted(activations, of_channels.mean(2))

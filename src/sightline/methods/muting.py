@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from sightline.errors import MethodError
+from sightline.methods.grids import described
 from sightline.methods.occlusion import background
 from sightline.types import Maps, Questions
 
@@ -32,15 +33,16 @@ def muting(ask: Questions, *, cells: int = 7, until: float = 0.1, fill: str = "z
     first cell in reading order is taken. `fill` is what muted cells show, see `occlusion.background`.
     Its cost is a bound: sets of a few cells take a tenth of it.
     """
-    height, width = ask.image.shape[-2:]
-    if not 1 <= cells <= min(height, width) or not 0 <= until < 1:
+    size = ask.image.shape[2:]
+    if not 1 <= cells <= min(size) or not 0 <= until < 1:
         raise MethodError(
             f"muting takes 1 cell per side or more, up to one per pixel, and a share of 0 or more, below 1; got "
-            f"cells={cells}, until={until} and {height} x {width} pixels; leave them out for 7 and 0.1"
+            f"cells={cells}, until={until} and {described(size)}; leave them out for 7 and 0.1"
         )
     blank = background(ask.image, fill)[:, None]
-    row, column = (torch.arange(side, device=blank.device) * cells // side for side in (height, width))
-    cell = row[:, None] * cells + column  # of each pixel
+    cell = torch.zeros((), dtype=torch.long, device=blank.device)  # of each pixel
+    for side in size:
+        cell = cell[..., None] * cells + torch.arange(side, device=blank.device) * cells // side
 
     def measure(asked: Callable[[Tensor], Tensor], k: int) -> Measure:
         def of(muted: Tensor) -> Tensor:
@@ -52,10 +54,12 @@ def muting(ask: Questions, *, cells: int = 7, until: float = 0.1, fill: str = "z
 
     own = ask.confidence(ask.image[:, None])[:, 0]
     found = [
-        _missed(measure(ask.confidence, k), measure(ask.of_images, k), own[:, k], cells**2, until)
+        _missed(measure(ask.confidence, k), measure(ask.of_images, k), own[:, k], cells ** len(size), until)
         for k in range(own.shape[1])
     ]
-    return torch.stack(found, 1).view(*own.shape, cells, cells).to(torch.promote_types(ask.image.dtype, own.dtype))
+    return (
+        torch.stack(found, 1).view(*own.shape, *[cells] * len(size)).to(torch.promote_types(ask.image.dtype, own.dtype))
+    )
 
 
 def _missed(confidence: Measure, score: Measure, own: Tensor, cells: int, until: float) -> Tensor:

@@ -7,43 +7,53 @@ cover it, as captum has it; the last window of a row or column is cut off at the
 """
 
 import math
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sightline.errors import MethodError
+from sightline.methods.grids import described, of_each, positions
 from sightline.types import Images, Maps, Questions
 
 BLUR = 0.09
 """Sigma of the blurred image, as a share of the shorter side: 20 pixels of 224."""
 
 
-def occlusion(ask: Questions, *, window: int = 32, stride: int = 8, fill: str = "zero") -> Maps:
+def occlusion(
+    ask: Questions, *, window: int | Sequence[int] = 32, stride: int | Sequence[int] = 8, fill: str = "zero"
+) -> Maps:
     """The score less that with a window covered, each pixel the mean over the windows on it; signed.
 
-    The window of `window` x `window` pixels moves by `stride`; `fill` is what it shows, see `background`.
+    The window of `window` x `window` pixels moves by `stride`, each one number, or one for each direction, as
+    `window=(4,32,32)` for a clip; `fill` is what it shows, see `background`.
     """
-    height, width = ask.image.shape[-2:]
-    if not 1 <= stride <= window <= min(height, width):
+    size = ask.image.shape[2:]
+    windows, strides = of_each(window, size, "window"), of_each(stride, size, "stride")
+    if not all(1 <= step <= wide <= side for step, wide, side in zip(strides, windows, size, strict=True)):
         raise MethodError(
             f"occlusion takes a stride of 1 pixel or more, a window no smaller than that, and an image no smaller than "
-            f"the window; got stride={stride}, window={window} and {height} x {width} pixels; "
+            f"the window; got stride={stride}, window={window} and {described(size)}; "
             "set both to fit, as in occlusion:window=8:stride=4"
         )
-    places = [(y, x) for y in starts(height, window, stride) for x in starts(width, window, stride)]
+    places: list[tuple[Any, ...]] = [
+        (..., *(slice(start, start + wide) for start, wide in zip(place, windows, strict=True)))
+        for place in product(*map(starts, size, windows, strides))
+    ]
     blank = background(ask.image, fill)
-    wide = torch.promote_types(ask.image.dtype, torch.float32)
-    total = ask.image.new_zeros(*ask.scores.shape, height, width, dtype=wide)
-    windows = total.new_zeros(height, width)
+    total = ask.image.new_zeros(*ask.scores.shape, *size, dtype=torch.promote_types(ask.image.dtype, torch.float32))
+    covers = total.new_zeros(size)
     for part in ask.parts(len(places)):
-        covered = torch.zeros(part.stop - part.start, 1, height, width, dtype=torch.bool, device=ask.image.device)
-        for mask, (y, x) in zip(covered, places[part], strict=True):
-            mask[:, y : y + window, x : x + window] = True
+        covered = torch.zeros(part.stop - part.start, 1, *size, dtype=torch.bool, device=ask.image.device)
+        for mask, place in zip(covered, places[part], strict=True):
+            mask[place] = True
         scores = ask.of_images(torch.where(covered, blank[:, None], ask.image[:, None]))
-        for at, (y, x) in enumerate(places[part]):
-            total[..., y : y + window, x : x + window] += (ask.scores - scores[:, at])[..., None, None]
-            windows[y : y + window, x : x + window] += 1
-    return total / windows
+        for at, place in enumerate(places[part]):
+            total[place] += (ask.scores - scores[:, at]).view(*ask.scores.shape, *[1] * len(size))
+            covers[place] += 1
+    return total / covers
 
 
 def starts(side: int, window: int, stride: int) -> list[int]:
@@ -59,16 +69,22 @@ def background(image: Images, fill: str) -> Images:
     if fill == "zero":
         return torch.zeros_like(image)
     if fill == "mean":
-        return image.mean((-2, -1), keepdim=True).expand_as(image)
+        return image.mean(positions(image), keepdim=True).expand_as(image)
     if fill == "blur":
-        return blurred(image, BLUR)
+        return blurred(image, BLUR, image.ndim - 2)
     raise MethodError(f"images are covered with fill='zero', 'mean' or 'blur', not {fill!r}")
 
 
-def blurred(planes: Tensor, share: float) -> Tensor:
-    """Planes (..., h, w) after a Gaussian whose sigma is a share of the shorter side; nothing counts outside."""
-    rows, columns = (_gaussian(side, share * min(planes.shape[-2:])).to(planes) for side in planes.shape[-2:])
-    return rows @ planes @ columns.T
+def blurred(planes: Tensor, share: float, rank: int = 2) -> Tensor:
+    """Planes (..., h, w), or of another rank, after a Gaussian whose sigma is a share of the shortest side.
+
+    Nothing counts outside.
+    """
+    sides = planes.shape[-rank:]
+    for axis, side in enumerate(sides, -rank):
+        taken = _gaussian(side, share * min(sides)).to(planes)
+        planes = (planes.movedim(axis, -1) @ taken.T).movedim(-1, axis)
+    return planes
 
 
 def _gaussian(side: int, sigma: float) -> Tensor:

@@ -29,7 +29,7 @@ def opti_cam(ask: Questions, *, steps: int = 50, rate: float = 0.1) -> Maps:
         return torch.einsum("n...c,nchw->n...hw", u.softmax(-1), features)
 
     def seen_through(u: Tensor) -> Images:
-        return ask.image * masks(mixed(u)[:, None], ask.image)
+        return ask.image * masks(mixed(u)[:, None], ask.grid, ask.image)
 
     start = features.new_zeros(len(features), ask.scores.shape[1], features.shape[1])
     return mixed(ask.climb(start, seen_through, lambda scores, _: -scores, steps=steps, rate=rate))

@@ -14,6 +14,7 @@ import torch
 
 from sightline.methods.compose import at_layers, together
 from sightline.methods.grad_cam_plus_plus import grad_cam_plus_plus
+from sightline.methods.grids import positions
 from sightline.types import Maps, Method, Questions
 
 _GRAD_CAM_PLUS_PLUS = Method(
@@ -27,5 +28,6 @@ def refine_cam(ask: Questions) -> Maps:
 
 
 def _from_0_to_1(maps: Maps) -> Maps:
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    space = positions(maps)
+    low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)
     return torch.where(high > low, (maps - low) / (high - low), (high > 0).to(maps))

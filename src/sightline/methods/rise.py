@@ -8,12 +8,13 @@ its border their stretching mirrors the cells, ours repeats them.) They take 400
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from sightline.errors import MethodError
+from sightline.methods.grids import described, resized
 from sightline.types import Maps, Questions
 
 
@@ -22,28 +23,28 @@ def rise(ask: Questions, *, generator: torch.Generator, masks: int = 1000, cells
 
     A map of an even confidence c is near c everywhere: what counts are differences.
     """
-    height, width = ask.image.shape[-2:]
-    if masks < 1 or not 1 <= cells <= min(height, width) or not 0 < keep <= 1:
+    size = ask.image.shape[2:]
+    if masks < 1 or not 1 <= cells <= min(size) or not 0 < keep <= 1:
         raise MethodError(
             f"rise takes 1 mask or more, 1 cell per side or more, up to one per pixel, and a share above 0, up to 1; "
-            f"got masks={masks}, cells={cells}, keep={keep} and {height} x {width} pixels; "
+            f"got masks={masks}, cells={cells}, keep={keep} and {described(size)}; "
             "leave them out for 1000, 7 and 0.5"
         )
     wide = torch.promote_types(ask.image.dtype, torch.float32)
-    total = ask.image.new_zeros(*ask.scores.shape, height, width, dtype=wide)
+    total = ask.image.new_zeros(*ask.scores.shape, *size, dtype=wide)
     for part in ask.parts(masks):
         # one mask at a time: what is drawn doesn't depend on how large a part is
-        drawn = [drawn_mask(height, width, cells, keep, generator) for _ in range(part.start, part.stop)]
+        drawn = [drawn_mask(size, cells, keep, generator) for _ in range(part.start, part.stop)]
         seen = torch.stack(drawn).to(total)
         confidence = ask.confidence(ask.image[:, None] * seen[:, None].to(ask.image))
-        total += torch.einsum("nmk,mhw->nkhw", confidence.to(total), seen)
+        total += torch.einsum("nmk,m...->nk...", confidence.to(total), seen)
     return total / (masks * keep)
 
 
-def drawn_mask(height: int, width: int, cells: int, keep: float, generator: torch.Generator) -> Tensor:
-    """A mask (height, width) from 0 to 1, whose mean over all draws is `keep` at every pixel."""
-    steps = [math.ceil(side / cells) for side in (height, width)]
-    grid = (torch.rand(1, 1, cells, cells, generator=generator) < keep).float()
-    large = interpolate(grid, [(cells + 1) * step for step in steps], mode="bilinear", align_corners=False)[0, 0]
-    top, left = (int(torch.randint(step, (), generator=generator)) for step in steps)
-    return large[top : top + height, left : left + width]
+def drawn_mask(size: Sequence[int], cells: int, keep: float, generator: torch.Generator) -> Tensor:
+    """A mask (height, width), or of any rank, from 0 to 1, whose mean over all draws is `keep` at every pixel."""
+    steps = [math.ceil(side / cells) for side in size]
+    grid = (torch.rand(1, 1, *[cells] * len(size), generator=generator) < keep).float()
+    large = resized(grid, [(cells + 1) * step for step in steps])[0, 0]
+    starts = [int(torch.randint(step, (), generator=generator)) for step in steps]
+    return large[tuple(slice(start, start + side) for start, side in zip(starts, size, strict=True))]

@@ -7,10 +7,12 @@ argument, which a term common to all channels doesn't change: f(X_b) isn't asked
 is the one that was asked about (a logit); the authors' code takes its probability instead.
 """
 
+from collections.abc import Sequence
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from sightline.methods.grids import positions, resized
 from sightline.types import Activations, Images, Maps, Questions
 
 
@@ -21,16 +23,17 @@ def score_cam(ask: Questions) -> Maps:
     """
     activations = ask.activations()
     scores = [
-        ask.of_images(ask.image[:, None] * masks(activations[:, 0, part], ask.image)[:, :, None])
+        ask.of_images(ask.image[:, None] * masks(activations[:, 0, part], ask.grid, ask.image)[:, :, None])
         for part in ask.parts(activations.shape[2])
     ]
     return weighted(activations, torch.cat(scores, 1))
 
 
-def masks(channels: Activations, image: Images) -> Tensor:
+def masks(channels: Activations, grid: Sequence[int], image: Images) -> Tensor:
     """Channels (N, m, h, w) -> masks (N, m, H, W) of the image's size, each from 0 to 1, and 0 where it is even."""
-    large = F.interpolate(channels, image.shape[-2:], mode="bilinear")
-    low, high = large.amin((-2, -1), keepdim=True), large.amax((-2, -1), keepdim=True)
+    large = resized(channels.reshape(*channels.shape[:2], *grid), image.shape[2:])
+    space = positions(large)
+    low, high = large.amin(space, keepdim=True), large.amax(space, keepdim=True)
     return (large - low) / torch.where(high > low, high - low, 1)
 
 

@@ -24,8 +24,9 @@ def ss_cam(ask: Questions, *, generator: torch.Generator, samples: int = 10, sig
     for part in ask.parts(activations.shape[2] * samples):
         each = range(part.start, part.stop)
         # one plane at a time: what is drawn doesn't depend on how large a part is
-        noise = torch.stack([torch.randn(ask.image.shape[-2:], generator=generator) for _ in each]).to(ask.image)
-        seen_through = masks(activations[:, 0, [at // samples for at in each]], ask.image) + sigma * noise
+        noise = torch.stack([torch.randn(ask.image.shape[2:], generator=generator) for _ in each]).to(ask.image)
+        plain = masks(activations[:, 0, [at // samples for at in each]], ask.grid, ask.image)
+        seen_through = plain + sigma * noise
         scores.append(ask.of_images(ask.image[:, None] * seen_through[:, :, None]))
     of_channels = torch.cat(scores, 1).view(len(activations), -1, samples, ask.scores.shape[1])
     return weighted(activations, of_channels.mean(2))

@@ -80,6 +80,11 @@ class Asked:
     index: int | None = None
     box: tuple[float, float, float, float] | None = None
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As JSON values; a box only where there is one."""
+        return {"name": self.name, "index": self.index} | ({} if self.box is None else {"box": list(self.box)})
+
 
 @dataclass(frozen=True)
 class Question:

@@ -1,0 +1,130 @@
+"""What isn't a picture: videos and volumes, told by how their names end, explained and written."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+
+from sightline.cli.progress import watching
+from sightline.errors import ModelError
+
+if TYPE_CHECKING:
+    from sightline.model import Model
+
+
+def is_media(path: str | Path) -> bool:
+    """Whether a file's name ends as a video's or a volume's does."""
+    return _is_clip(path) or _is_volume(path)
+
+
+def explain_media(
+    model: "Model", path: Path, target: list[str] | None, layer: str | None, method: str, seed: int, scale: str,
+    out: Path, console: Console,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Explain a video or a volume and write what was found to a folder; a row of facts for each target.
+
+    A video becomes a video, a sheet of frames and the raw map; a volume a sheet of slices and the map in voxels.
+    Raises PictureError, TargetError, LayerError, MethodError and ModelError.
+    """
+    asked: Any = None if not target else target[0] if len(target) == 1 else target
+    explained = _explained_clip if _is_clip(path) else partial(_explained_volume, scale=scale)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with watching(console) as (bars, _):
+            return explained(model, path, asked, layer, method, seed, out, _bar(bars), console)
+    except OSError as error:
+        raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
+
+
+Bar = Callable[[str], Callable[[int, int], None]]
+"""What is done, in words -> what to tell how far it is."""
+
+
+def _explained_clip(
+    model: "Model", path: Path, target: Any, layer: str | None, method: str, seed: int, out: Path, bar: Bar,
+    console: Console,
+) -> list[dict[str, Any]]:  # fmt: skip
+    import numpy as np
+
+    from sightline.clips import explain_clip, read_clip
+
+    clip = read_clip(path)
+    if clip.broken:
+        _note(console, clip.broken)
+    why = explain_clip(model, clip, target, layer=layer, method=method, seed=seed, progress=bar("explaining"))
+    rows = []
+    for k, base in enumerate(_bases(path, why, out)):
+        files = [base.with_name(base.name + ending) for ending in (".mp4", ".png", ".npy")]
+        why.write(files[0], k, progress=bar(f"writing {files[0].name}"))
+        why.figure(k).save(files[1], compress_level=1)
+        np.save(files[2], why.maps[k].numpy())
+        rows.append(why.facts(k) | {"files": [str(file) for file in files]})
+    if clip.sound:
+        _note(console, "the sound is left out")
+    return rows
+
+
+def _explained_volume(
+    model: "Model", path: Path, target: Any, layer: str | None, method: str, seed: int, out: Path, bar: Bar,
+    console: Console, *, scale: str,
+) -> list[dict[str, Any]]:  # fmt: skip
+    from sightline.volumes import explain_volume, read_volume
+
+    volume = read_volume(path)
+    _note(console, f"the model sees the voxels, {' x '.join(map(str, volume.size))}, with their values {scale}")
+    why = explain_volume(
+        model, volume, target, layer=layer, method=method, scale=scale, seed=seed, progress=bar(method)
+    )
+    rows = []
+    for k, base in enumerate(_bases(path, why, out)):
+        files = [
+            base.with_name(base.name + ending) for ending in (".png", ".npy" if volume.affine is None else ".nii.gz")
+        ]
+        why.figure(k).save(files[0], compress_level=1)
+        why.write(files[1], k)
+        rows.append(why.facts(k) | {"files": [str(file) for file in files]})
+    return rows
+
+
+def _bases(path: Path, why: Any, out: Path) -> list[Path]:
+    """Where each target's files go, without their endings: `clip-CLASS-METHOD`."""
+    from sightline.cli.explain import slug, unused
+    from sightline.explainer import AS_ASKED
+
+    taken: set[str] = set()
+    stem = path.name.removesuffix(".gz").rpartition(".")[0]
+    named = f"-{slug(why.layer)}" if why.layer_why == AS_ASKED else ""
+    return [out / unused(f"{stem}-{slug(asked.name)}-{slug(why.method)}{named}", taken) for asked in why.asked]
+
+
+def _bar(bars: Progress) -> Bar:
+    def begin(words: str) -> Callable[[int, int], None]:
+        task = bars.add_task(escape(words), visible=False)
+
+        def tell(done: int, of: int) -> None:
+            bars.start()
+            bars.update(task, completed=done, total=of, visible=done < of)
+
+        return tell
+
+    return begin
+
+
+def _note(console: Console, words: str) -> None:
+    console.print(f"[yellow]note:[/] {escape(words)}", highlight=False, soft_wrap=True)
+
+
+def _is_clip(path: str | Path) -> bool:
+    from sightline.clips import CLIP_SUFFIXES
+
+    return Path(path).name.lower().endswith(CLIP_SUFFIXES)
+
+
+def _is_volume(path: str | Path) -> bool:
+    from sightline.volumes import VOLUME_SUFFIXES
+
+    return Path(path).name.lower().endswith(VOLUME_SUFFIXES)

@@ -1,0 +1,459 @@
+"""Clips: a video's frames, read one by one; what a model saw in them, laid over them; and a video again.
+
+A model of clips sees some of the frames at once, as an image (C, T, H, W); a model of pictures sees each frame
+alone. Either way the colours mean the same in every frame: a map is never stretched to its own frame's maximum.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sightline import engine, regions
+from sightline.ask import ask
+from sightline.asking import Progress
+from sightline.errors import ModelError, PictureError, TargetError, first_line
+from sightline.explainer import NO_LAYER, NO_LAYER_WHY, explained, layers_of, of_all, of_one
+from sightline.explanation import Explanation, is_fine
+from sightline.geometry import Framing
+from sightline.layers import LayerLike
+from sightline.methods import method as method_of
+from sightline.methods.grids import resized
+from sightline.model import Model, Task
+from sightline.render import EVIDENCE, SIGNED, Tile, overlay, sheet
+from sightline.targets import Asked, TargetLike, logits, probabilities
+from sightline.types import Method
+
+CLIP_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".ts", ".ogv", ".3gp")
+AT_ONCE = 16  # frames, of a model of pictures
+SHOWN = 8  # frames on a sheet
+MISSED = 1.0  # seconds at the end, where a file that isn't broken may hold sound alone
+FINE_SHARE = 0.99  # of a fine map's values lie below the last colour
+
+_EXPECTED = "a video such as MP4, MOV, MKV, WebM or AVI"
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A video file: `frames` frames of `size` (width, height) at `rate` a second, and whether there is `sound`.
+
+    `broken` says why it ends early, where it does.
+    """
+
+    path: Path
+    frames: int
+    size: tuple[int, int]
+    rate: Fraction
+    sound: bool = False
+    broken: str = ""
+
+    def __iter__(self) -> Iterator[Image.Image]:
+        """The frames, upright, as RGB pictures, one by one."""
+        with _readable(self.path):
+            for frame in islice(_decoded(self.path), self.frames):
+                picture = _upright(frame)
+                yield picture if picture.size == self.size else picture.resize(self.size)
+
+    def batches(self) -> Iterator[list[Image.Image]]:
+        """The frames, some at once."""
+        frames = iter(self)
+        while some := list(islice(frames, AT_ONCE)):
+            yield some
+
+    @property
+    def seconds(self) -> float:
+        return float(self.frames / self.rate)
+
+
+def read_clip(path: str | os.PathLike[str]) -> Clip:
+    """What a video file holds; all of it is decoded once, to know how many frames can be read.
+
+    A file that breaks off keeps the frames before that, and says so in `broken`. Raises PictureError, in one line,
+    where not one frame can be read, and ModelError without the extra `video`.
+    """
+    path = Path(path)
+    av = _av()
+    with _readable(path), av.open(os.fspath(path)) as container:
+        stream, sound = _video_of(container, path), bool(container.streams.audio)
+        rate, promised = Fraction(stream.average_rate or stream.guessed_rate or 25), stream.frames
+        of_stream = None if stream.duration is None else stream.duration * stream.time_base
+        lasts = float(of_stream if of_stream is not None else (container.duration or 0) / av.time_base)
+    frames, size, ends, broken = 0, (0, 0), 0.0, ""
+    with _readable(path):
+        try:
+            for frame in _decoded(path):
+                size = size if frames else _upright(frame).size
+                frames += 1
+                ends = float(frames / rate if frame.time is None else frame.time + 1 / rate)
+        except av.FFmpegError as error:
+            if not frames:
+                raise
+            broken = _reason(error)
+    if not frames:
+        raise PictureError(f"{path} holds no frame that can be read; expected {_EXPECTED}; copy or download it again")
+    if not broken and promised > frames:
+        broken = f"it says that it has {promised} frames"
+    elif not broken and lasts - ends > max(MISSED, float(2 / rate)):
+        broken = f"it says that it lasts {lasts:.1f} s"
+    said = f"{path} breaks off after {frames} frames ({broken}); those before are kept" if broken else ""
+    return Clip(path, frames, size, rate, sound, said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipExplanation:
+    """For this clip, this model and these K targets, at this layer, by this method, the maps are ...
+
+    `maps` (K, t, h, w) are raw, at the layer's resolution, their t cells spread evenly over the clip: for a model of
+    pictures one for each frame. `seen` are the frames that the model saw, counted from 0; `scores` (K rows) what
+    was scored, the clip or each of its frames, and `probabilities` (K,) the classes', over frames the mean.
+    """
+
+    clip: Clip
+    framing: Framing
+    maps: Tensor = field(repr=False)
+    seen: tuple[int, ...] = field(repr=False)
+    asked: tuple[Asked, ...]
+    scores: tuple[tuple[float, ...], ...] = field(repr=False)
+    probabilities: tuple[float | None, ...]
+    model: str
+    source: str
+    weights_hash: str
+    layer: str
+    layer_why: str
+    method: str
+    options: dict[str, Any]
+    signed: bool
+    seed: int
+    passes: str
+
+    def __len__(self) -> int:
+        return len(self.asked)
+
+    @cached_property
+    def _by_frame(self) -> Tensor:
+        """Maps (K, frames, h, w), linear between the cells in time."""
+        return resized(self.maps[None], (self.clip.frames, *self.maps.shape[2:]))[0]
+
+    @cached_property
+    def _scales(self) -> list[tuple[float, float, bool]]:
+        """For each target, over the whole clip: the value without colour, the one with the last, and whether fine."""
+        found = []
+        for each in self.maps:
+            lowest = 0.0 if self.signed else max(float(each.min()), 0.0)
+            values = (each - lowest).abs() if self.signed else (each - lowest).clamp(min=0)
+            fine = is_fine(each, self.framing.image[0])
+            some = values.flatten()[:: max(1, values.numel() // 2**20)]
+            last = float(torch.quantile(some, FINE_SHARE)) if fine else 0.0
+            found.append((lowest, last or float(values.max()), fine))
+        return found
+
+    def heat(self, frame: int, target: int = 0) -> regions.Heat:
+        """A target's map in a frame's pixels (height, width), NaN where the model could not look."""
+        return np.asarray(self.framing.to_picture(self._by_frame[target, frame]).numpy())
+
+    def peak(self, target: int = 0) -> tuple[int, int, int] | None:
+        """The frame, and its pixel (x, y), where the map is highest; None where it is nowhere above zero."""
+        frame = int(self._by_frame[target].flatten(1).amax(1).argmax())
+        at = regions.peak(self.heat(frame, target))
+        return None if at is None else (frame, *at)
+
+    def overlay(self, picture: Image.Image, frame: int, target: int = 0, *, opacity: float = 0.7) -> Image.Image:
+        """The map of a frame over its picture, in colours that mean the same in every frame of the clip."""
+        lowest, last, fine = self._scales[target]
+        heat = self.heat(frame, target) - lowest
+        return overlay(picture, heat, opacity=opacity, signed=self.signed, peak=last, fine=fine)
+
+    def write(self, file: str | os.PathLike[str], target: int = 0, *, progress: Progress | None = None) -> Path:
+        """The clip with the map laid over each frame, as an H.264 video of its size and rate, without its sound.
+
+        `progress` is told how many frames are done, of how many. Raises PictureError where a file can't be written.
+        """
+        file = Path(file)
+        shown = (self.overlay(picture, at, target) for at, picture in enumerate(self.clip))
+        write_video(file, shown, self.clip.rate, frames=self.clip.frames, progress=progress)
+        return file
+
+    def figure(self, target: int = 0, *, count: int = SHOWN) -> Image.Image:
+        """A sheet of some frames, spread evenly over the clip, with the map laid over them."""
+        places = set(spread(min(count, self.clip.frames), self.clip.frames))
+        tiles = []
+        for at, picture in enumerate(self.clip):
+            if at in places:
+                told = self.scores[target]
+                note = f"score {told[at]:.2f}" if len(told) == self.clip.frames > 1 else ""
+                when = f"{float(at / self.clip.rate):.2f} s, frame {at}"
+                tiles.append(Tile(self.overlay(picture, at, target), when, note))
+        columns = min(4, len(tiles))
+        return sheet(tiles, columns=columns, title=self.title(target), bar=SIGNED if self.signed else EVIDENCE)
+
+    def title(self, target: int = 0) -> str:
+        """Target, method, layer (where the method asks about one) and model in words."""
+        where = "" if self.layer == NO_LAYER else f" at {self.layer}"
+        return f"{self.asked[target].name}: {self.method}{where}, {self.model}"
+
+    def facts(self, target: int = 0) -> dict[str, Any]:
+        """One target's explanation as JSON values; `peak` is [x, y] in the frame `peak_frame`."""
+        peak, scores = self.peak(target), self.scores[target]
+        return {
+            "picture": str(self.clip.path),
+            "target": self.asked[target].facts,
+            "score": sum(scores) / len(scores),
+            "scores": list(scores),
+            "probability": self.probabilities[target],
+            "model": self.model,
+            "source": self.source,
+            "weights_hash": self.weights_hash,
+            "layer": self.layer,
+            "layer_why": self.layer_why,
+            "method": self.method,
+            "options": self.options,
+            "seed": self.seed,
+            "passes": self.passes,
+            "peak": None if peak is None else list(peak[1:]),
+            "peak_frame": None if peak is None else peak[0],
+            "frames": self.clip.frames,
+            "rate": float(self.clip.rate),
+            "size": list(self.clip.size),
+            "seen": list(self.seen),
+            "broken": self.clip.broken,
+        }
+
+    def save(self, folder: str | os.PathLike[str], *, progress: Progress | None = None) -> list[Path]:
+        """Write `explanation.json`, `maps.npy` (raw), and a sheet and a video for each target, to a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = [folder / "explanation.json", folder / "maps.npy"]
+        files[0].write_text(json.dumps([self.facts(k) for k in range(len(self))], indent=2), encoding="utf-8")
+        np.save(files[1], self.maps.numpy())
+        for k in range(len(self)):
+            files.append(folder / f"figure-{k}.png")
+            self.figure(k).save(files[-1], compress_level=1)
+            files.append(self.write(folder / f"overlay-{k}.mp4", k, progress=progress))
+        return files
+
+
+def explain_clip(
+    model: Model,
+    clip: Clip | str | os.PathLike[str],
+    target: TargetLike = None,
+    *,
+    layer: LayerLike | None = None,
+    method: str | Method = "grad-cam",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> ClipExplanation:
+    """Explain a video: as one clip where the model takes clips (`model.frames`), else frame by frame.
+
+    A model of clips sees its number of frames, the middle ones of as many equal parts of the whole video. For a model
+    of pictures, None is the class that is most probable over all frames, and `top:N` so many of them: every
+    frame is asked about the same. A list of targets means several. `seed` is each frame's, so that what methods draw
+    doesn't flicker. `progress` is told how many frames are done, of how many.
+    Raises PictureError, TargetError, LayerError, MethodError and ModelError.
+    """
+    if not isinstance(model, Model):
+        raise ModelError(f"a sightline.Model is expected, got {type(model).__name__}; make one with sightline.wrap")
+    read = clip if isinstance(clip, Clip) else read_clip(clip)
+    rule = method_of(method)
+    if model.frames:
+        return _as_one(model, read, target, layer, rule, seed, progress)
+    return _by_frames(model, read, target, layer, rule, seed, progress)
+
+
+def spread(count: int, frames: int) -> list[int]:
+    """The middle frames of `count` equal parts of so many frames; some more than once where there are too few."""
+    return [(2 * part + 1) * frames // (2 * count) for part in range(count)]
+
+
+def write_video(
+    file: Path,
+    pictures: Iterator[Image.Image],
+    rate: Fraction,
+    *,
+    frames: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Pictures of one size as an H.264 video at a constant rate; the file is there when all were written.
+
+    Raises PictureError where it can't be written, and ModelError without the extra `video`.
+    """
+    av = _av()
+    part = file.with_name(f"{file.stem}.part{file.suffix or '.mp4'}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(os.fspath(part), "w") as container:
+            stream = None
+            for done, picture in enumerate(pictures, 1):
+                if stream is None:
+                    stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "fast"})
+                    stream.width, stream.height = picture.size
+                    odd = picture.width % 2 or picture.height % 2
+                    stream.pix_fmt = "yuv444p" if odd else "yuv420p"  # the latter halves both sides
+                container.mux(stream.encode(av.VideoFrame.from_image(picture.convert("RGB"))))
+                if progress is not None:
+                    progress(done, frames or done)
+            if stream is not None:
+                container.mux(stream.encode())
+        part.replace(file)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise PictureError(f"{file} can't be written ({_reason(error)}); name a file ending in .mp4") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _as_one(
+    model: Model, clip: Clip, target: TargetLike, layer: LayerLike | None, rule: Method, seed: int,
+    progress: Progress | None,
+) -> ClipExplanation:  # fmt: skip
+    seen = spread(model.frames, clip.frames)
+    kept: dict[int, Tensor] = {}
+    for at, picture in enumerate(clip):
+        if at in seen:
+            kept[at] = model.preprocess(picture)
+    image = torch.stack([kept[at] for at in seen], 1)[None].to(model.like)
+    asking = of_all(of_one(target), model, 1)
+    layers, why = layers_of(model, image, layer) if rule.layered else ([], "")
+    result = ask(model.module, image, asking, layers, [rule], seed=seed, progress=lambda _: progress)
+    found = result.found[0]
+    shares = None
+    if model.task is Task.CLASSES:
+        shares = probabilities(logits(result.output), multi_label=model.multi_label)[0].tolist()
+    asked = tuple(result.asked[0])
+    return ClipExplanation(
+        clip=clip,
+        framing=model.preprocess.framing(clip.size),
+        maps=found.maps[0].float().cpu(),
+        seen=tuple(seen),
+        asked=asked,
+        scores=tuple((score,) for score in result.scores[0].tolist()),
+        probabilities=tuple(None if shares is None or one.index is None else shares[one.index] for one in asked),
+        model=model.name,
+        source=model.source,
+        weights_hash=model.weights_hash,
+        layer=NO_LAYER if found.layer is None else str(found.layer),
+        layer_why=NO_LAYER_WHY if found.layer is None else why,
+        method=rule.name,
+        options=rule.choices,
+        signed=rule.signed,
+        seed=seed,
+        passes=str(found.passes),
+    )
+
+
+def _by_frames(
+    model: Model, clip: Clip, target: TargetLike, layer: LayerLike | None, rule: Method, seed: int,
+    progress: Progress | None,
+) -> ClipExplanation:  # fmt: skip
+    asked = _same_for_all(model, clip, target)
+    one: Explanation | None = None
+    maps, questions, scores, shares = [], [], [], []
+    for pictures in clip.batches():
+        of_each = [asked] * len(pictures) if isinstance(asked, list) else asked
+        for (one,) in explained(model, pictures, of_each, layers=layer, methods=[rule], seed=seed):
+            maps.append(one.maps)
+            questions.append(one.asked)
+            scores.append(one.scores)
+            shares.append(one.probabilities)
+        if progress is not None:
+            progress(len(maps), clip.frames)
+    assert one is not None
+    if len({len(each) for each in questions}) != 1:
+        raise TargetError("the frames don't all have as many answers; ask about one class that can be in all of them")
+    return ClipExplanation(
+        clip=clip,
+        framing=one.framing,
+        maps=torch.stack(maps, 1),
+        seen=tuple(range(clip.frames)),
+        asked=questions[0],
+        scores=tuple(zip(*scores, strict=True)),
+        probabilities=tuple(None if None in each else sum(each) / len(each) for each in zip(*shares, strict=True)),
+        model=one.model,
+        source=one.source,
+        weights_hash=one.weights_hash,
+        layer=one.layer,
+        layer_why=one.layer_why,
+        method=one.method,
+        options=one.options,
+        signed=one.signed,
+        seed=seed,
+        passes=one.passes,
+    )
+
+
+def _same_for_all(model: Model, clip: Clip, target: TargetLike) -> Any:
+    """What every frame is asked: a callable, or a list of targets of which none depends on the frame."""
+    best = 1 if target is None else int(target[4:]) if isinstance(target, str) and target.startswith("top:") else 0
+    if not best or model.task is not Task.CLASSES:
+        if target is None or isinstance(target, str | int) or callable(target):
+            return target if callable(target) else None if target is None else [target]
+        return list(target)
+    total: Tensor | float = 0.0
+    for pictures in clip.batches():
+        image = torch.stack([model.preprocess(picture) for picture in pictures]).to(model.like)
+        output = logits(engine.answered(model.module, image))
+        total = total + probabilities(output, multi_label=model.multi_label).sum(0)
+    return torch.as_tensor(total).topk(min(best, len(torch.as_tensor(total)))).indices.tolist()
+
+
+def _av() -> Any:
+    """PyAV. Raises ModelError where it isn't installed."""
+    try:
+        import av
+    except ImportError as error:
+        raise ModelError(f"videos need PyAV ({first_line(error)}); pip install 'sightline[video]'") from error
+    return av
+
+
+def _video_of(container: Any, path: Path) -> Any:
+    if not container.streams.video:
+        raise PictureError(f"{path} holds no video, only sound or text; expected {_EXPECTED}")
+    return container.streams.video[0]
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """The frames of a file's first video, as PyAV gives them; at a break those that the decoder still holds, too."""
+    av = _av()
+    with av.open(os.fspath(path)) as container:
+        stream = _video_of(container, path)
+        try:
+            for packet in container.demux(stream):
+                yield from packet.decode()
+        except av.FFmpegError:
+            with suppress(av.FFmpegError):
+                yield from stream.codec_context.decode(None)
+            raise
+
+
+def _upright(frame: Any) -> Image.Image:
+    """A frame as an RGB picture, turned as the camera says."""
+    picture: Image.Image = frame.to_image()
+    turns = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
+    turn = turns.get(round(getattr(frame, "rotation", 0)) % 360)
+    return picture if turn is None else picture.transpose(turn)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever FFmpeg says of a file that it can't read becomes a PictureError."""
+    if not path.is_file():
+        raise PictureError(f"{path} is no file; expected {_EXPECTED}; check the path")
+    try:
+        yield
+    except (_av().FFmpegError, OSError) as error:
+        raise PictureError(
+            f"{path} can't be read as a video ({_reason(error)}); expected {_EXPECTED}; copy or download it again"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(getattr(error, "strerror", None) or first_line(error)).split())
