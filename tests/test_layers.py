@@ -196,3 +196,21 @@ def test_a_model_without_space_says_so() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2))
     with pytest.raises(NoSpace, match="name a layer"):
         chosen_layer(net, torch.randn(1, 3, 4, 4))
+
+
+class WithAuxiliary(nn.Module):
+    """A net whose second head, called last, has no part in the first output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.classifier = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 5, 1)
+        self.auxiliary = nn.Sequential(nn.Conv2d(8, 6, 3, padding=1), nn.Conv2d(6, 5, 1))
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
+        seen = self.trunk(image)
+        return {"out": self.classifier(seen).mean((2, 3)), "aux": self.auxiliary(seen).mean((2, 3))}
+
+
+def test_a_head_that_does_not_reach_the_score_blocks_no_other_layer() -> None:
+    choice = chosen_layer(WithAuxiliary(), torch.randn(1, 3, 16, 16))
+    assert (choice.layer.name, choice.why) == ("trunk", "the last feature map with space, 8 x 8")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from sightline import engine
 from sightline.asking import Asking, Passes, Progress, Session
 from sightline.errors import LayerError, MethodError, ModelError, SightlineError
-from sightline.layers import Choice, Layer, LayerLike, choose, find
+from sightline.layers import Choice, Layer, LayerLike, choose, choose_for_all, find
 from sightline.methods import method as method_of
-from sightline.targets import Asked, Labels, Question, Target, TargetLike, logits, question
+from sightline.targets import Asked, Candidates, Labels, Question, Target, TargetLike, logits, question
 from sightline.types import Kind, Method, Needs
 
 Layers = LayerLike | Sequence[LayerLike] | None
@@ -53,9 +53,15 @@ def chosen_layer(module: nn.Module, image: Tensor, read: Target = logits) -> Cho
     """
     module, first = engine.bare(module), image[:1]
     calls, output = engine.trace(module, first)
+    if isinstance(output, Candidates):
+        return choose_for_all(calls, image.shape[2:], partial(engine.reach, module, first, _of_candidates))
     finite = bool(read(output).isfinite().all())
     reach = partial(engine.reach, module, first, read) if finite else None
     return choose(calls, image.shape[2:], reach)
+
+
+def _of_candidates(output: Candidates) -> Tensor:
+    return output.logits.flatten(1)
 
 
 def ask(

@@ -13,7 +13,10 @@ from torch.nn.modules import dropout, pooling
 from sightline.errors import LayerNotFound, NoSpace
 
 LayerLike = str | nn.Module | tuple[str | nn.Module, int]
-"""A dotted name, a module, or (either, which call) for a module that one forward pass calls several times."""
+"""A dotted name, a module, or (either, which call) for a module that one forward pass calls several times.
+
+Of a layer that gives several tensors, as a feature pyramid does, `NAME:PART` is one: the key of a mapping, or a place.
+"""
 
 MOST_PREFIX_TOKENS = 32
 
@@ -21,29 +24,42 @@ _SHAPE_ONLY = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax, dropout._DropoutNd,
     pooling._MaxPoolNd, pooling._AvgPoolNd, pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd,
 )  # fmt: skip
-_SHAPE_ONLY_NAMES = ("Permute", "DropPath", "StochasticDepth")  # torchvision's, timm's and Hugging Face's
+_SHAPE_ONLY_NAMES = (
+    *("Permute", "DropPath", "StochasticDepth"),  # torchvision's, timm's and Hugging Face's
+    *("MaxPooling2D", "AveragePooling2D", "Dropout", "SpatialDropout2D"),  # Keras's
+    *("OnnxTranspose", "OnnxReshape"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module of the model, under its dotted name; `call` counts from 0, None is the last call of a forward pass."""
+    """A module of the model, under its dotted name; `call` counts from 0, None is the last call of a forward pass.
+
+    `part` is a key or a place in what the module gives, where that isn't one tensor; None is the first tensor in it.
+    """
 
     name: str
     module: nn.Module
     call: int | None = None
+    part: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The name by which it is found, its part included."""
+        return self.name if self.part is None else f"{self.name}:{self.part}"
 
     def __str__(self) -> str:
-        return self.name if self.call is None else f"{self.name} (call {self.call})"
+        return self.asked if self.call is None else f"{self.asked} (call {self.call})"
 
 
 def find(model: nn.Module, layer: LayerLike) -> Layer:
-    """The layer that `layer` names in `model`; `layer4[-1]` may be written for `layer4.1`.
+    """The layer that `layer` names in `model`; `layer4[-1]` may be written for `layer4.1`, `backbone:pool` for a part.
 
     Raises LayerNotFound, with the nearest names.
     """
     if isinstance(layer, tuple):
         found = find(model, layer[0])
-        return Layer(found.name, found.module, layer[1])
+        return Layer(found.name, found.module, layer[1], found.part)
     names = {name.replace("_orig_mod.", ""): m for name, m in model.named_modules(remove_duplicate=False)}
     if isinstance(layer, nn.Module):
         for name, module in names.items():
@@ -53,10 +69,12 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
             f"the {type(layer).__name__} given is not part of this {type(model).__name__}; "
             "pass one of its own modules or a name from model.named_modules()"
         )
-    name = re.sub(r"\[(-?\d+)\]", r".\1", layer)
-    name = _counted_from_the_end(names, name.removeprefix("module.").replace("_orig_mod.", ""))
+    name = _plainly(names, layer)
     if name and name in names:
         return Layer(name, names[name])
+    whole, _, part = layer.rpartition(":")
+    if whole and (own := _plainly(names, whole)) in names:
+        return Layer(own, names[own], part=part)
     near = difflib.get_close_matches(name, [n for n in names if n], n=4, cutoff=0.4) or [n for n in names if n][-4:]
     raise LayerNotFound(
         f"no layer {layer!r} in {type(model).__name__}; nearest: {', '.join(map(repr, near)) or 'none, it has none'}"
@@ -65,7 +83,13 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
 
 def same_in(model: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
     """The layers of the same names and calls in another model. Raises LayerNotFound where it has none."""
-    return [find(model, layer.name if layer.call is None else (layer.name, layer.call)) for layer in layers]
+    return [find(model, layer.asked if layer.call is None else (layer.asked, layer.call)) for layer in layers]
+
+
+def _plainly(names: dict[str, nn.Module], name: str) -> str:
+    """A name as `model.named_modules()` has it."""
+    name = re.sub(r"\[(-?\d+)\]", r".\1", name)
+    return _counted_from_the_end(names, name.removeprefix("module.").replace("_orig_mod.", ""))
 
 
 def _counted_from_the_end(names: dict[str, nn.Module], name: str) -> str:
@@ -133,14 +157,12 @@ def layout(shape: Sequence[int], space: Sequence[int], *, strict: bool = False) 
 
 
 def _fits(grid: tuple[int, ...], space: Sequence[int]) -> bool:
-    """Whether one stride, the same in all directions, makes this grid of the image, to within a cell."""
+    """Whether one stride makes this grid of the image, to within a cell; before height and width, as in time, any."""
     if math.prod(grid) <= 1 or any(g > s for g, s in zip(grid, space, strict=True)):
         return False
-    strides = [s / g for g, s in zip(grid, space, strict=True)]
-    return any(
-        all(abs(s / stride - g) <= 1 for g, s in zip(grid, space, strict=True))
-        for stride in (min(strides), max(strides))
-    )
+    plane = list(zip(grid[-2:], space[-2:], strict=True))
+    strides = [s / g for g, s in plane]
+    return any(all(abs(s / stride - g) <= 1 for g, s in plane) for stride in (min(strides), max(strides)))
 
 
 def _strided(space: Sequence[int]) -> Iterator[tuple[int, ...]]:
@@ -186,7 +208,11 @@ class Choice:
 
 def is_feature(module: nn.Module) -> bool:
     """Whether a module computes features, rather than pool, reshape, drop or project tokens."""
-    return not isinstance(module, _SHAPE_ONLY) and type(module).__name__ not in _SHAPE_ONLY_NAMES
+    where, _, kind = str(getattr(module, "_ty", type(module).__name__)).rpartition(".")  # an exported program's was
+    if where in (pooling.__name__, dropout.__name__) or kind in _SHAPE_ONLY_NAMES:
+        return False
+    exported = where.startswith("torch.nn.") and kind in {each.__name__ for each in _SHAPE_ONLY}
+    return not exported and not isinstance(module, _SHAPE_ONLY)
 
 
 Reach = Callable[[Call, Layout], tuple[int, int]]
@@ -197,10 +223,15 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
     """The last feature map with space on which the scores depend.
 
     Left out are maps of the scores themselves (a channel reaches one score only, as in
-    SqueezeNet's last convolution) and maps cut off from the scores (the patch tokens of a
-    class-token ViT's last block), from where the choice steps back to the layer before. Without
+    SqueezeNet's last convolution) and maps cut off from the scores: those of an auxiliary head, and the patch
+    tokens of a class-token ViT's last block, from where the choice steps back to the layer before. Without
     `reach`, as for a model whose scores aren't finite, the last feature map is taken unseen.
     """
+    if not calls:
+        raise NoSpace(
+            "this model has no layers that can be read; ask about its image, by a method such as occlusion, rise or "
+            "saliency"
+        )
     for strict in (True, False):
         cut: Layer | None = None
         stream: int | None = None
@@ -212,7 +243,7 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
             if stream not in (None, channels):
                 continue
             reached, scores = reach(call, found) if reach else (channels, channels + 1)
-            if reached == 0:
+            if reached == 0 and found.order is Order.TOKENS:
                 cut, stream = cut or call.layer, channels  # stepping back stays in one stream of tokens
             elif reached > 1 or (scores == 1 and channels > 1):
                 why = f"the last feature map with space, {found}"
@@ -222,6 +253,21 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
     raise NoSpace(
         f"no layer of this model has both space and a way to the score for an image of {tuple(space)}; name a layer"
     )
+
+
+def choose_for_all(calls: Sequence[Call], space: Sequence[int], reach: Reach) -> Choice:
+    """The last feature map with space on which every score of one image depends, as a detector's backbone gives it.
+
+    Left out are the levels of a pyramid, of which a candidate sees one, maps of single classes, and what is cut out
+    for each candidate. Raises NoSpace where there is none.
+    """
+    for call in reversed(calls):
+        found = layout(call.shape, space, strict=True)
+        if call.feature and found is not None and math.prod(found.grid) > 1 and call.shape[0] == 1:
+            reached, scores = reach(call, found)
+            if reached == scores:
+                return Choice(call.layer, f"the last feature map with space that all boxes depend on, {found}")
+    raise NoSpace(f"no layer of this model has space and a way to all of its boxes for an image of {tuple(space)}")
 
 
 def stages(calls: Sequence[Call], space: Sequence[int], last: Layer) -> list[Layer]:

@@ -18,22 +18,27 @@ from torch.autograd.graph import GradientEdge
 
 from sightline.engine.graph import nodes, operation
 from sightline.engine.loan import borrowed
+from sightline.engine.mixed import layout_in
 from sightline.engine.passes import main_tensor, plain, replaced, run
 from sightline.engine.relu import ruled
 from sightline.errors import CutOff, LayerError, LayerNotReached
-from sightline.layers import Layer, Layout, Order, layout_of
+from sightline.layers import Layer, Layout, Order
 from sightline.outputs import wide
 from sightline.types import Relu
 
 CHUNK_BYTES = 32 * 2**20
 MOST_IN_CHUNK = 64
 IMAGE_TO_WIDEST = 8  # the early layers, through which a gradient must pass to the image, hold more than it does
+NO_GRADIENT = (
+    "the score doesn't depend on the image in a way that has a gradient; use a method that needs none, "
+    "such as occlusion or rise"
+)
 HALF_SCALE = 256.0  # float16 gradients below 6e-5 lose digits; a power of two scales them exactly
 
 _LINEAR_STEPS = {
-    *("AccumulateGrad", "Add", "Addmm", "AdaptiveAvgPool2D", "AvgPool2D", "Cat", "Clone", "Expand", "Gather"),
-    *("IndexSelect", "Mean", "Mm", "Neg", "Permute", "ReshapeAlias", "Select", "Slice", "Squeeze", "Stack", "Sub"),
-    *("Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View"),
+    *("AccumulateGrad", "Add", "Addmm", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AvgPool2D", "AvgPool3D"),
+    *("Cat", "Clone", "Expand", "Gather", "IndexSelect", "Mean", "Mm", "Neg", "Permute", "ReshapeAlias", "Select"),
+    *("Slice", "Squeeze", "Stack", "Sub", "Sum", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View"),
 }
 
 
@@ -53,7 +58,7 @@ class Tap:
         self.calls += 1
         if self.layer.call is not None and self.calls != self.layer.call + 1:
             return None
-        given = main_tensor(output)
+        given = main_tensor(output, self.layer)
         if given is None:
             raise LayerError(
                 f"layer {self.layer.name!r} ({type(module).__name__}) gives {_described(output)}, "
@@ -155,7 +160,7 @@ class Answer:
 
 def cut_off(tap: Tap) -> str:
     if tap.is_image:
-        return "the score doesn't depend on the image in a way that has a gradient"
+        return NO_GRADIENT
     return (
         f"the score doesn't depend on layer {tap.layer.name!r} ({type(tap.layer.module).__name__}); "
         "name a layer on the way from the image to the score"
@@ -167,6 +172,8 @@ def slopes(scores: Tensor, values: Tensor) -> Tensor:
 
     Raises CutOff where they were computed from something else.
     """
+    if not scores.requires_grad:
+        raise CutOff(NO_GRADIENT)
     found = [torch.autograd.grad(score, values, retain_graph=True, allow_unused=True)[0] for score in scores.sum(0)]
     if any(each is None for each in found):
         raise CutOff("the target doesn't read the logits, where relevance starts; use a gradient method")
@@ -200,7 +207,8 @@ def asked(model: nn.Module, image: Tensor, layers: Sequence[Layer], *, from_imag
             if tap.value is None:
                 raise LayerNotReached(not_reached(tap))
             space = tuple(image.shape[2:])
-            layout = Layout(Order.CHANNELS_FIRST, space) if tap.is_image else layout_of(tap.layer, tap.value, space)
+            known = Layout(Order.CHANNELS_FIRST, space) if tap.is_image else None
+            layout = known or layout_in(model, tap.layer, tap.value, space)
             layouts.append(layout)
             activations.append(layout.to_grid(wide(tap.value.detach())))
         with torch.enable_grad():

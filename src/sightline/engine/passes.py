@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sightline.engine.adapted import OneByOne
 from sightline.engine.loan import borrowed
-from sightline.errors import ModelError, first_line
+from sightline.errors import LayerError, ModelError, first_line
+from sightline.layers import Layer
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -29,6 +31,11 @@ def hooked(hooks: Sequence[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
     try:
         for module, hook in hooks:
+            if isinstance(module, torch.jit.ScriptModule):
+                raise LayerError(
+                    "the layers of a TorchScript model can't be read; ask about its image (occlusion, rise, saliency, "
+                    "integrated-gradients), or export the nn.Module to a .pt2 file, whose layers can"
+                )
             handles.append(module.register_forward_hook(mine(hook)))
         yield
     finally:
@@ -40,10 +47,27 @@ def _is_map(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 2
 
 
-def main_tensor(output: Any) -> Tensor | None:
-    """The tensor in a layer's output: itself, or the first floating one in a tuple, list or mapping."""
-    parts = output.values() if isinstance(output, Mapping) else output if isinstance(output, tuple | list) else [output]
-    return next((part for part in parts if _is_map(part)), None)
+def main_tensor(output: Any, layer: Layer | None = None) -> Tensor | None:
+    """The tensor in a layer's output: itself, the first floating one in a tuple, list or mapping, or the layer's part.
+
+    Raises LayerError where there is no such part.
+    """
+    parts: dict[str, Tensor]
+    if isinstance(output, Mapping):
+        parts = {str(key): part for key, part in output.items() if _is_map(part)}
+    elif isinstance(output, tuple | list):
+        parts = {str(place): part for place, part in enumerate(output) if _is_map(part)}
+    else:
+        parts = {"": output} if _is_map(output) else {}
+    if layer is None or layer.part is None:
+        return next(iter(parts.values()), None)
+    if layer.part not in parts or not layer.part:
+        there = ", ".join(parts)
+        raise LayerError(
+            f"layer {layer.name!r} ({type(layer.module).__name__}) has no part {layer.part!r}: it gives "
+            + (f"the parts {there}" if there else f"a {type(output).__name__}; name the layer alone")
+        )
+    return parts[layer.part]
 
 
 def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
@@ -59,7 +83,7 @@ def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
 def run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]]) -> Any:
     with hooked(hooks):
         try:
-            return model(image)
+            return model.each(image) if isinstance(model, OneByOne) and not hooks else model(image)
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, AssertionError) as error:

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sightline.engine.loan import borrowed
+from sightline.engine.mixed import layout_in
 from sightline.engine.passes import main_tensor, plain, replaced, run
 from sightline.errors import LayerNotReached, ModelError
-from sightline.layers import Layer, layout_of
+from sightline.layers import Layer
 
 CLOSE = 1e-3  # a replayed output may differ from the model's own by rounding, as a share of its largest value
 
@@ -71,14 +72,14 @@ class Head:
 
         def note(given: Any, calls: int) -> None:
             nonlocal end
-            value = main_tensor(given)
+            value = main_tensor(given, layer)
             if layer.call in (None, calls - 1) and value is not None:
                 self._value, self._calls, end = value.clone(), calls, len(record.calls)
 
         self.output = self._pass(self._image, note, record)
         if not self._calls:
             raise LayerNotReached(f"layer {layer.name!r} isn't called (often enough), or gives no tensor")
-        self.layout = layout_of(layer, self._value, image.shape[2:])
+        self.layout = layout_in(model, layer, self._value, image.shape[2:])
         self._record = record.calls[:end]
         self._replays = self._can_replay()
 
@@ -108,7 +109,7 @@ class Head:
 
     def _edit(self, edited: Tensor, then: Callable[[], None] = lambda: None) -> Callable[[Any, int], Any]:
         def put(given: Any, calls: int) -> Any:
-            value = main_tensor(given)
+            value = main_tensor(given, self._layer)
             if calls != self._calls or value is None:
                 return None
             then()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline.engine.loan import borrowed
+from sightline.engine.mixed import mixed
 from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
 from sightline.layers import Call, Layer, Layout, is_feature
 
@@ -19,6 +20,7 @@ def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
     """
     found: list[Call] = []
     counts: dict[nn.Module, int] = {}
+    others = mixed(model)  # in whose sequences no grid can be told
     last: tuple[Tensor | None, int] = (None, 0)  # an in-place module gives the same tensor in a new version
 
     def listed(name: str) -> Hook:
@@ -26,7 +28,7 @@ def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
             nonlocal last
             counts[module] = counts.get(module, 0) + 1
             value = main_tensor(output)
-            if value is None:
+            if value is None or (others and value.ndim == 3):
                 return
             call = Call(Layer(name, module), tuple(value.shape), is_feature(module), counts[module])
             version = 0 if value.is_inference() else value._version
@@ -57,7 +59,7 @@ def reach(
     def poison(module: nn.Module, inputs: Any, output: Any) -> Any:
         nonlocal times
         times += 1
-        value = main_tensor(output)
+        value = main_tensor(output, call.layer)
         if value is None or times != call.times:
             return None
         spoilt = value.clone()

@@ -1,15 +1,12 @@
-"""Torchvision's classification models: weights by its own enum, class names from the weights' metadata."""
+"""Torchvision's models: weights by its own enum, class names from their metadata. Classifiers here, others beside."""
 
 from contextlib import suppress
 from typing import Any
-from urllib.error import URLError
 
-import torch
-from torch import nn
-
-from sightline.errors import ModelError, first_line
 from sightline.model import Model
 from sightline.preprocess import Preprocess
+from sightline.sources import torchvision_detection, torchvision_segmentation, torchvision_video
+from sightline.sources.torchvision_zoo import builders, built, weights_of, zoo
 from sightline.targets import Labels
 from sightline.transforms import read_transform
 
@@ -17,37 +14,29 @@ from sightline.transforms import read_transform
 _OLD_INCEPTIONS = ("googlenet", "inception_v3")
 
 
-def _models() -> Any:
-    try:
-        import torchvision.models as models
-    except (ImportError, RuntimeError) as error:
-        raise ModelError(
-            f"torchvision can't be imported ({first_line(error)}); install the release that belongs to "
-            f"torch {torch.__version__}, or pass a module through sightline.wrap"
-        ) from error
-    return models
-
-
 def names() -> tuple[str, ...]:
-    """All classification builders."""
-    models = _models()
-    return tuple(models.list_models(module=models))
+    """All builders of classifiers, detectors and segmentation nets, and of classifiers of clips."""
+    others = torchvision_detection.names() + torchvision_segmentation.names() + torchvision_video.names()
+    return builders(zoo()) + others
 
 
 def load(name: str, weights: str | None = None) -> Model:
-    """A classification model with its default weights, those of an enum member such as `IMAGENET1K_V1`, or random ones.
+    """A model with its default weights, those of an enum member such as `IMAGENET1K_V1`, or random ones.
 
     Weights are downloaded by torchvision, once. Raises ModelError with what to do where that fails.
     """
-    models = _models()
-    enum = models.get_model_weights(name)
-    chosen = enum.DEFAULT
-    if weights not in (None, "random"):
-        if weights not in enum.__members__:
-            raise ModelError(f"no weights {weights!r} for {name}; torchvision has {', '.join(enum.__members__)}")
-        chosen = enum[weights]
+    if name in torchvision_detection.names():
+        return torchvision_detection.load(name, weights)
+    if name in torchvision_segmentation.names():
+        return torchvision_segmentation.load(name, weights)
+    if name in torchvision_video.names():
+        return torchvision_video.load(name, weights)
+    chosen = weights_of(name, weights)
+    options: dict[str, Any] = {}
+    if weights == "random" and name in _OLD_INCEPTIONS:
+        options = {"init_weights": False, "aux_logits": False, "transform_input": True}
     return Model(
-        module=_built(models, name, None if weights == "random" else chosen),
+        module=built(name, None if weights == "random" else chosen, **options),
         name=name,
         source="torchvision",
         preprocess=_preprocess(chosen),
@@ -55,21 +44,10 @@ def load(name: str, weights: str | None = None) -> Model:
     )
 
 
-def _built(models: Any, name: str, weights: Any) -> nn.Module:
-    options: dict[str, Any] = {}
-    if weights is None and name in _OLD_INCEPTIONS:
-        options = {"init_weights": False, "aux_logits": False, "transform_input": True}
-    try:
-        module: nn.Module = models.get_model(name, weights=weights, **options)
-    except (URLError, OSError, RuntimeError) as error:
-        if weights is None:
-            raise
-        raise ModelError(
-            f"the weights of {name} could not be downloaded ({first_line(error)}); where there is a network, fetch "
-            f"{weights.url} and pass the file with --weights (Python: weights=...), or put it into "
-            f"{torch.hub.get_dir()}/checkpoints"
-        ) from error
-    return module
+def imagenets_labels() -> Labels:
+    """ImageNet's thousand classes, in the order that every library keeps."""
+    categories = weights_of("resnet18", None).meta["categories"]
+    return Labels(tuple(categories), _wnids(categories))
 
 
 def _preprocess(weights: Any) -> Preprocess:

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sightline.engine import Adapted
 from sightline.errors import ModelError, first_line
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
@@ -55,6 +56,8 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], *, given: str) -> Non
     Raises ModelError, naming what is missing, unexpected and of another shape, before anything is
     copied. Counters of batch norm may be missing: they are not used to answer.
     """
+    while isinstance(module, Adapted):
+        module = module.module
     own = module.state_dict()
     missing = [key for key in own if key not in weights and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in weights if key not in own]
