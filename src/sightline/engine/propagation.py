@@ -21,10 +21,11 @@ from sightline.engine.attention_rules import ATTENTION_RULES
 from sightline.engine.gradients import HALF_SCALE, Tap, cut_off, not_reached
 from sightline.engine.graph import nodes
 from sightline.engine.loan import borrowed
+from sightline.engine.mixed import layout_in
 from sightline.engine.passes import plain, run
 from sightline.engine.rules import RULES, Call, Product, Refused, Step, over, step_of, tensors
 from sightline.errors import CutOff, LayerNotReached, MethodError
-from sightline.layers import Layer, Layout, layout_of
+from sightline.layers import Layer, Layout
 from sightline.outputs import wide
 from sightline.types import Share, Sharing
 
@@ -65,7 +66,7 @@ def relevances(
         found = passage.relevance(logits, seeds.detach(), contrast=contrast)
         if layer is None:
             return output, found, None
-        layout = layout_of(layer, tap.value, tuple(image.shape[2:]))
+        layout = layout_in(model, layer, tap.value, tuple(image.shape[2:]))
         return output, layout.to_grid(found), layout
 
 
