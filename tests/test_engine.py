@@ -442,12 +442,12 @@ def test_data_parallel_wrappers() -> None:
         assert torch.equal(sightline.maps(wrapped, image(), 1, layer=layer), true)
 
 
-def test_torchscript_is_refused() -> None:
+def test_the_layers_of_torchscript_are_refused() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scripts = [torch.jit.script(seeded(Deep)), torch.jit.trace(seeded(Deep), image())]
     for script in scripts:
-        with pytest.raises(ModelError, match=r"TorchScript.*pass the nn.Module"):
+        with pytest.raises(LayerError, match=r"TorchScript.*\.pt2"):
             sightline.maps(script, image(), 1, layer="features")
 
 

@@ -43,7 +43,8 @@ def command(
         if search and not names:
             continue
         says = escape(row["says"])
-        console.print(f"[bold]{row['source']}[/] [dim]{len(names)} models, {says}[/]", highlight=False)
+        count = f"{len(names)} models, " if names else ""
+        console.print(f"[bold]{row['source']}[/] [dim]{count}{says}[/]", highlight=False)
         if row["purposes"]:
             table = Table.grid(padding=(0, 3))
             told = ""

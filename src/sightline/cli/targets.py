@@ -26,4 +26,7 @@ def command(as_json: options.Json = False) -> None:
     for row in rows:
         table.add_row(escape(str(row["target"])), ", ".join(row["of"]), escape(str(row["says"])))
     console.print(table, highlight=False)
-    console.print("[dim]not:TARGET and TARGET-vs:TARGET go with all of them; --target may be repeated.[/]")
+    console.print(
+        "[dim]not:TARGET and TARGET-vs:TARGET go with all of them; --target may be repeated. "
+        "Of a box or a region grad-cam says which features count, hires-cam and layer-cam where they are.[/]"
+    )

@@ -3,7 +3,7 @@
 Whatever happens, a model is left as it was found.
 """
 
-from sightline.engine.adapted import Adapted, Caller, Inputs, OneByOne, of_images
+from sightline.engine.adapted import Adapted, Caller, Function, Inputs, OneByOne, of_images
 from sightline.engine.attack import attacked
 from sightline.engine.attention import attentions
 from sightline.engine.biases import bias_terms
@@ -18,6 +18,7 @@ from sightline.engine.replay import Head
 from sightline.engine.search import reach, trace
 
 __all__ = [
-    "Adapted", "Answer", "Caller", "Head", "Inputs", "answered", "asked", "attacked", "attentions", "bare",
-    "bias_terms", "borrowed", "called", "climbed", "of_images", "reach", "relevances", "slopes", "trace", "unfused",
+    "Adapted", "Answer", "Caller", "Function", "Head", "Inputs", "OneByOne", "answered", "asked", "attacked",
+    "attentions", "bare", "bias_terms", "borrowed", "called", "climbed", "of_images", "reach", "relevances",
+    "slopes", "trace", "unfused",
 ]  # fmt: skip

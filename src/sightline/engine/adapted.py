@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
-from sightline.errors import ModelError
+from sightline.errors import MethodError, ModelError
+from sightline.outputs import joined
 
 Caller = Callable[[nn.Module, Tensor], Any]
 """(the model, an image (N, C, ...)) -> its output, or what is read of it."""
@@ -39,6 +42,40 @@ class Adapted(nn.Module):
     def of(self, images: slice) -> "Adapted":
         """The same as it is asked about some of the images: inputs beside them are those images' own."""
         return Adapted(self.module, self.call.of(images)) if isinstance(self.call, Inputs) else self
+
+
+class Function(nn.Module):
+    """A function from a tensor (N, C, ...) to a tensor or an array, as another runtime's session, in a module's place.
+
+    It has no layers, and gradients only where it is made of torch's operations.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, image: Tensor) -> Any:
+        found = self.function(image)
+        return torch.from_numpy(found).to(image.device) if isinstance(found, np.ndarray) else found
+
+
+class OneByOne(Adapted):
+    """A model that takes one image at a time, as one that was written down for one: it is asked once for each.
+
+    Only where nothing is asked of its layers, which would see one image of several. Raises MethodError elsewhere.
+    """
+
+    def forward(self, image: Tensor) -> Any:
+        if len(image) > 1:
+            raise MethodError(
+                f"a model that was saved for one image at a time was asked about its layers with {len(image)} at once; "
+                "ask about one picture, by grad-cam or by a method of the image such as occlusion"
+            )
+        return super().forward(image)
+
+    def each(self, images: Tensor) -> Any:
+        """The outputs of the images, one pass each."""
+        return joined([self(image) for image in torch.split(images, 1)])
 
 
 @dataclass(frozen=True)

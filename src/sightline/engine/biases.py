@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.engine.gradients import NO_GRADIENT
 from sightline.engine.loan import borrowed
 from sightline.engine.passes import Hook, plain, run
+from sightline.errors import CutOff
 
 
 def bias_terms(model: nn.Module, image: Tensor, scores_of: Callable[[Any], Tensor]) -> tuple[Any, Tensor, list[Tensor]]:
@@ -30,6 +32,8 @@ def bias_terms(model: nn.Module, image: Tensor, scores_of: Callable[[Any], Tenso
         leaf = plain(image).requires_grad_()
         output = run(model, leaf.clone(), hooks)
         scores = scores_of(output)
+        if not scores.requires_grad:
+            raise CutOff(NO_GRADIENT)
         in_image, terms = [], []
         for score in scores.sum(0):
             gradients = torch.autograd.grad(score, [leaf, *outputs], retain_graph=True, allow_unused=True)
@@ -44,5 +48,7 @@ def bias_terms(model: nn.Module, image: Tensor, scores_of: Callable[[Any], Tenso
 
 
 def _is_affine(module: nn.Module) -> bool:
+    if isinstance(module, torch.jit.ScriptModule):
+        return True  # it may be: a hook on it is refused in words
     owned = (module._parameters.get("bias"), module._buffers.get("running_mean"))
     return any(value is not None for value in owned) and not any(module.children())

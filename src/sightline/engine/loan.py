@@ -11,23 +11,17 @@ import torch
 from torch import nn
 
 from sightline.engine.adapted import Adapted
-from sightline.errors import ModelError
 
 
 def bare(model: nn.Module) -> nn.Module:
     """The module inside torch.compile's, DataParallel's and DistributedDataParallel's wrappers.
 
-    A model that is called in another way stays so. Raises ModelError for TorchScript, which has no hooks.
+    A model that is called in another way stays so.
     """
     while True:
         if isinstance(model, Adapted):
             inside = bare(model.module)
             return model if inside is model.module else Adapted(inside, model.call)
-        if isinstance(model, torch.jit.ScriptModule):
-            raise ModelError(
-                "a TorchScript model was given, whose layers can't be read; "
-                "pass the nn.Module that it was scripted from"
-            )
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
@@ -86,7 +80,7 @@ def borrowed(model: nn.Module) -> Iterator[None]:
         if loan is None:
             modules = list(model.modules())
             compiled = any(map(_is_compiled, modules))
-            loan = _loans[model] = _Loan([m for m in modules if m.training], compiled)
+            loan = _loans[model] = _Loan([m for m in modules if getattr(m, "training", False)], compiled)
             if compiled:
                 _stance.acquire()
             for module in loan.training:

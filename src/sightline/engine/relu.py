@@ -52,8 +52,9 @@ def _relus(scores: Tensor, rule: Relu) -> list[Node]:
     found = []
     for node in nodes(scores):
         step = operation(node)
-        if step in _OTHERS or isinstance(node, BackwardCFunction):
-            what = f"the custom function {step}" if isinstance(node, BackwardCFunction) else step
+        closed = isinstance(node, BackwardCFunction) or "DifferentiableGraph" in node.name()  # of TorchScript
+        if step in _OTHERS or closed:
+            what = f"the custom function {step}" if closed else step
             raise MethodError(
                 f"the {rule.name.lower()} rule is defined for ReLUs, and this model uses {what}; "
                 "saliency and integrated-gradients need none"

@@ -10,7 +10,18 @@ import torch
 from sightline.errors import ModelError, first_line
 from sightline.model import Model
 from sightline.preprocess import Preprocess
-from sightline.sources import bundled, import_path, timm, torchvision
+from sightline.sources import (
+    bundled,
+    exported,
+    hugging_face,
+    import_path,
+    keras,
+    onnx,
+    timm,
+    torchscript,
+    torchvision,
+)
+from sightline.sources.opened import ASSUMED
 from sightline.sources.weights import fill, read_weights
 from sightline.targets import Labels
 
@@ -19,7 +30,8 @@ from sightline.targets import Labels
 class Source:
     """A row: `names()` lists what there is, `load(name, weights)` makes a model with default or random weights.
 
-    `purpose(name)` says what one of its models is for, where that isn't plain.
+    `purpose(name)` says what one of its models is for, where that isn't plain. A source of files has no names, or
+    besides them, `endings`: `load` is given the path of any file that ends so.
     """
 
     name: str
@@ -27,13 +39,30 @@ class Source:
     load: Callable[[str, str | None], Model]
     says: str
     purpose: Callable[[str], str] | None = None
+    endings: tuple[str, ...] = ()
+
+
+def no_names() -> tuple[str, ...]:
+    """A source of files alone has no names."""
+    return ()
 
 
 SOURCES = (
     Source("bundled", bundled.names, bundled.load, "embedded, no download", bundled.purpose),
     Source("torchvision", torchvision.names, torchvision.load, "weights from torchvision"),
     Source("timm", timm.names, timm.load, 'weights from the hub; pip install "sightline[timm]"'),
-)
+    Source("hf", hugging_face.names, hugging_face.load, 'hf/OWNER/NAME, or its folder; pip install "sightline[hf]"'),
+    Source(
+        "keras", keras.names, keras.load, 'FILE.keras, or weights from Keras; pip install "sightline[keras]"',
+        endings=keras.ENDINGS,
+    ),
+    Source("exported", no_names, exported.load, "FILE.pt2, of torch.export.save", endings=exported.ENDINGS),
+    Source("onnx", no_names, onnx.load, 'FILE.onnx; pip install "sightline[onnx]"', endings=onnx.ENDINGS),
+    Source(
+        "torchscript", no_names, torchscript.load, "FILE.ts, .pt or .pth, of torch.jit.save: methods of the image only",
+        endings=torchscript.ENDINGS,
+    ),
+)  # fmt: skip
 
 
 def load(
@@ -45,7 +74,10 @@ def load(
     device: str = "auto",
     dtype: torch.dtype | None = None,
 ) -> Model:
-    """A model by name: an embedded net, torchvision's, timm's (also `timm/NAME`), or `package.module:factory`.
+    """A model by name: an embedded net, torchvision's, timm's (also `timm/NAME`), `package.module:factory`, or a file.
+
+    A file holds a whole model (`.pt2`, `.onnx`, ...; `sightline models` lists the endings) and its weights.
+    `hf/OWNER/NAME` is Hugging Face's hub's, and a folder what transformers saved there.
 
     `weights` is a file (safetensors, or a torch checkpoint without code), a name that the source
     knows, `random`, or None for the source's default. `labels` is a file of class names.
@@ -60,7 +92,7 @@ def load(
     if labels is not None:
         model = replace(model, labels=labels if isinstance(labels, Labels) else Labels.read(Path(labels)))
     if preprocess is not None:
-        model = replace(model, preprocess=preprocess, note="" if model.source == "import path" else model.note)
+        model = replace(model, preprocess=preprocess, note="" if ASSUMED in model.note else model.note)
     if state is None and weights == "random":
         model = replace(model, note=f"{name} has random weights: its answers mean nothing")
     model.module.eval()
@@ -71,6 +103,11 @@ def load(
 
 
 def _found(name: str, weights: str | None) -> Model:
+    for source in SOURCES:
+        if Path(name).suffix.lower() in source.endings:
+            return _from_file(source, name, weights)
+    if hugging_face.is_folder(name):
+        return hugging_face.load(name, weights)
     if ":" in name:
         return import_path.load(name, weights)
     prefix, _, rest = name.partition("/")
@@ -85,6 +122,15 @@ def _found(name: str, weights: str | None) -> Model:
     raise ModelError(
         f"no model {name!r}; nearest: {near}. `sightline models` lists them; your own is package.module:factory"
     )
+
+
+def _from_file(source: Source, name: str, weights: str | None) -> Model:
+    if not Path(name).is_file():
+        raise ModelError(f"no file {name!r}; give the path of a model in a file, or a name from `sightline models`")
+    model = source.load(name, None)
+    if weights is not None:
+        raise ModelError(f"{name} holds its own weights; leave --weights out (Python: weights=...)")
+    return model
 
 
 def _device(asked: str) -> torch.device:
