@@ -59,9 +59,7 @@ def test_what_is_no_region_is_said(mask: Tensor, index: int, message: str) -> No
 
 
 def test_a_region_of_a_classifier_is_refused() -> None:
-    with pytest.raises(
-        TargetError, match=r"shape \(1, 3\), not one per class and pixel"
-    ):
+    with pytest.raises(TargetError, match=r"shape \(1, 3\), not one per class and pixel"):
         region(torch.ones(4, 4), 0)(torch.randn(1, 3))
 
 
