@@ -58,3 +58,15 @@ def test_a_lit_cell_lands_on_the_pixels_it_was_computed_from() -> None:
     expected = framing.point_in_picture((5 + 0.5) * 32, (2 + 0.5) * 32)
     assert abs(x + 0.5 - expected[0]) <= 1
     assert abs(y + 0.5 - expected[1]) <= 1
+
+
+def test_a_mask_of_the_picture_is_the_images_own_pixels_after_a_crop_and_empty_in_padding() -> None:
+    mask = torch.rand(8, 12) > 0.5
+    cropped = Framing.cropped((12, 8), (12, 8), (3, 1), (6, 5))
+    assert torch.equal(cropped.to_image(mask), mask[1:6, 3:9])
+    padded = Framing.cropped((12, 8), (12, 8), (-2, -1), (16, 10))
+    found = padded.to_image(torch.ones(8, 12, dtype=torch.bool))
+    assert torch.equal(found.nonzero().min(0).values, torch.tensor([1, 2]))
+    assert found.sum() == 8 * 12
+    doubled = Framing.whole((12, 8), (24, 16))
+    assert torch.equal(doubled.to_image(mask), mask.repeat_interleave(2, 0).repeat_interleave(2, 1))

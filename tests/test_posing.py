@@ -1,5 +1,6 @@
 """Questions in words, put to toy models of every task: names, scores and maps are those worked out by hand."""
 
+import json
 import math
 from pathlib import Path
 
@@ -139,6 +140,13 @@ def test_pieces_of_one_class_are_told_apart() -> None:
     assert why.maps[2, 0, 0] == why.maps[2, 3, 3] == 5
 
 
+def test_cells_that_touch_at_a_corner_are_one_piece() -> None:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[0:8, 0:8, 0] = pixels[8:16, 8:16, 0] = 255
+    why = sightline.explain(speakers.segmenter(), Image.fromarray(pixels), "object:4,4", method="hires-cam")
+    assert why.maps[0, 0, 0] == why.maps[0, 1, 1] == 5
+
+
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
@@ -187,6 +195,7 @@ def test_a_box_of_ones_own_is_asked_in_the_pictures_pixels(picture: Image.Image)
     why = sightline.explain(speakers.detector(), picture, ["box:16,0,32,32:green", "box:17, 1, 31, 30"])
     assert [one.name for one in why.asked] == ["green", "green"]
     assert peak(why[0]) == peak(why[1]) == GREEN
+    assert [one.box for one in why.asked] == [(16, 0, 32, 32), (17, 1, 31, 30)]
     with pytest.raises(TargetError, match=r"has no area; expected X0,Y0,X1,Y1 with X1 > X0"):
         sightline.explain(speakers.detector(), picture, "box:16,0,16,32")
     with pytest.raises(TargetError, match=r"no box '3'; the model finds 1 red .* give one's number"):
@@ -224,6 +233,20 @@ def test_what_raises_and_what_lowers_a_number(picture: Image.Image) -> None:
     assert_close(why.maps[1], -why.maps[0])
     assert_close(sightline.explain(speakers.meter(), Image.fromarray(blue), method="hires-cam").maps, why.maps[:1])
     assert why.predictions == ()
+
+
+class Deviation(speakers.Meter):
+    """A number to which each channel of the last feature map adds, so that the layer can be chosen."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        cells = self.cells(image)
+        return cells[:, 0].mean((1, 2)) + 0 * cells.sum((1, 2, 3))
+
+
+def test_the_layer_of_a_net_that_gives_one_number_a_picture_is_chosen(picture: Image.Image) -> None:
+    why = sightline.explain(sightline.wrap(Deviation(), preprocess=speakers.PLAIN, task="values"), picture)
+    assert (why.layer, why.layer_why) == ("mix", "the last feature map with space, 4 x 4")
+    assert peak(why) == RED
 
 
 def test_labels_together_beside_plain_classes(picture: Image.Image) -> None:
@@ -275,6 +298,11 @@ def test_a_posed_question_can_be_checked_saved_and_read_again(picture: Image.Ima
     why.save(tmp_path)
     again = sightline.Explanation.load(tmp_path)
     assert (again.said, again.name, again.scores) == (why.said, why.name, pytest.approx(why.scores))
+    kept = tmp_path / "explanation.json"
+    kept.write_text(
+        json.dumps({k: v for k, v in json.loads(kept.read_text()).items() if k not in ("question", "said")})
+    )
+    assert sightline.Explanation.load(tmp_path).said == ""  # as 0.3.0 saved it
     box = sightline.explain(speakers.detector(), picture, "box:2")
     box.save(tmp_path)
     assert sightline.Explanation.load(tmp_path).asked == box.asked
