@@ -1,6 +1,7 @@
 """Evaluation: a net whose maps are known by hand, on pictures whose truth is known too."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sightline.errors import DataError, MethodError, MetricError, TargetError
+from sightline.errors import DataError, MethodError, MetricError, ModelError, TargetError
 from sightline.evaluation import evaluate
 from sightline.evaluation.report import page
 from sightline.evaluation.table import RESAMPLES, Named, folded
 from sightline.methods import method
-from sightline.model import Model
+from sightline.model import Model, Task
 from sightline.preprocess import Preprocess
 from sightline.targets import Labels
 from sightline.trials import About, Better, Known, Metric, Sample, Trial, Truth, class_mean
@@ -368,3 +369,8 @@ def test_the_report_is_one_page_that_escapes_names() -> None:
     assert "per class" in html
     for row in found.rows:
         assert f"<td>{row.name}</td>" in html
+
+
+def test_a_model_that_gives_no_classes_is_not_judged() -> None:
+    with pytest.raises(ModelError, match="methods are judged by their maps of classes, and colours gives boxes"):
+        evaluate(replace(net(), task=Task.BOXES), Squares(2))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sightline.errors import DataError, MethodError, MetricError, TargetError
+from sightline.errors import DataError, MethodError, MetricError, ModelError, TargetError
 from sightline.evaluation.judge import Judge, RowOf
 from sightline.evaluation.reading import Read, Reader, Unread
 from sightline.evaluation.store import Store
@@ -14,7 +14,7 @@ from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.methods.controls import CONTROLS
 from sightline.metrics import metric as metric_of
-from sightline.model import Model
+from sightline.model import Model, Task
 from sightline.trials import DataSet, Known, Metric
 from sightline.types import Method
 
@@ -62,8 +62,14 @@ def evaluate(
     What can't be read is left out, named, and counted; so are methods that aren't defined on the model.
     Raises MetricError, before any picture is read, for a metric that the data set can't answer and for a
     folder with another evaluation; MethodError where no method is left; TargetError where the model
-    knows none of the data set's classes; DataError where nothing could be read.
+    knows none of the data set's classes; ModelError for a model that gives no classes; DataError where nothing could
+    be read.
     """
+    if model.task is not Task.CLASSES:
+        raise ModelError(
+            f"methods are judged by their maps of classes, and {model.name} gives {model.task}; "
+            "sightline.explain asks it about one picture"
+        )
     judges = [metric_of(each) for each in (DEFAULT_METRICS[_most(data)] if metrics is None else metrics)]
     _check(judges, data)
     rows = _rows([method_of(each) for each in methods], controls=controls)
