@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import speakers
 import torch
 from PIL import Image
 from rich.console import Console
@@ -18,6 +19,7 @@ from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
 import sightline
+from sightline.cli.explain import How
 from sightline.cli.media import explain_media, is_media
 from sightline.clips import Clip, ClipExplanation, _upright, explain_clip, read_clip, spread, write_video
 from sightline.errors import MethodError, ModelError, PictureError, TargetError
@@ -365,7 +367,7 @@ def said(console: Console) -> str:
 def test_the_command_line_writes_a_video_a_sheet_and_the_map(moving: Path, tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     rows = explain_media(
-        of_pictures(), moving, ["bright", "dim"], None, "grad-cam", 0, "as is", tmp_path / "out", console
+        of_pictures(), moving, How(["bright", "dim"], None, "grad-cam", 0), "as is", tmp_path / "out", console
     )
     names = [Path(file).name for row in rows for file in row["files"]]
     assert names == [
@@ -389,7 +391,9 @@ def test_the_command_line_says_what_is_left_out(tmp_path: Path) -> None:
         sound.rate = 8000
         out.mux(heard.encode(sound))
     console = Console(file=io.StringIO())
-    (row,) = explain_media(of_clips(), tmp_path / "loud.mkv", None, "layer", "layer-cam", 0, "as is", tmp_path, console)
+    (row,) = explain_media(
+        of_clips(), tmp_path / "loud.mkv", How(None, "layer", "layer-cam", 0), "as is", tmp_path, console
+    )
     assert "the sound is left out" in said(console)
     assert Path(row["files"][0]).name == "loud-1-layer-cam-layer.mp4"
     assert row["broken"] == ""
@@ -434,3 +438,12 @@ def test_presets_of_the_other_models_of_clips() -> None:
     assert torchvision_video._preprocess(video_models.S3D_Weights.DEFAULT.transforms()).resize == (256, 256)
     with pytest.raises(ModelError, match="no model 'mvit_v2_s'"):
         sightline.load("mvit_v2_s", weights="random")
+
+
+def test_a_question_is_put_to_every_frame_and_refused_where_nothing_answers(moving: Path) -> None:
+    why = explain_clip(speakers.answerer(), moving, question="the least?")
+    assert {asked.name for asked in why.asked} <= set(speakers.COLOURS)
+    with pytest.raises(ModelError, match="sees clips and answers nothing in words"):
+        explain_clip(of_clips(), moving, question="why?")
+    with pytest.raises(ModelError, match="answers no questions in words"):
+        explain_clip(of_pictures(), moving, question="why?")

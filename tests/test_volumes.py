@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
+from sightline.cli.explain import How
 from sightline.cli.media import explain_media
 from sightline.errors import MethodError, ModelError, PictureError, TargetError
 from sightline.model import wrap
@@ -255,13 +256,13 @@ def test_progress_is_told(nifti: Path) -> None:
 def test_the_command_line_writes_slices_and_the_map(nifti: Path, tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     model = wrap(Bright(stride=2), labels=["dark", "bright"])
-    (row,) = explain_media(model, nifti, ["bright"], "relu", "grad-cam", 0, "as is", tmp_path / "out", console)
+    (row,) = explain_media(model, nifti, How(["bright"], "relu", "grad-cam", 0), "as is", tmp_path / "out", console)
     names = ["scan-bright-grad-cam-relu.png", "scan-bright-grad-cam-relu.nii.gz"]
     assert [Path(file).name for file in row["files"]] == names
     assert nibabel.load(row["files"][1]).shape == SIZE
     assert "the model sees the voxels, 24 x 20 x 16, with their values as is" in console.file.getvalue()  # type: ignore[attr-defined]
     np.save(tmp_path / "array.npy", scan())
     (row,) = explain_media(
-        model, tmp_path / "array.npy", None, "relu", "grad-cam", 0, "as is", tmp_path / "out", console
+        model, tmp_path / "array.npy", How(None, "relu", "grad-cam", 0), "as is", tmp_path / "out", console
     )
     assert Path(row["files"][1]).name == "array-bright-grad-cam-relu.npy"

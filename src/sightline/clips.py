@@ -6,11 +6,11 @@ alone. Either way the colours mean the same in every frame: a map is never stret
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -248,6 +248,8 @@ def explain_clip(
     clip: Clip | str | os.PathLike[str],
     target: TargetLike = None,
     *,
+    question: str | None = None,
+    text: str | None = None,
     layer: LayerLike | None = None,
     method: str | Method = "grad-cam",
     seed: int = 0,
@@ -257,7 +259,8 @@ def explain_clip(
 
     A model of clips sees its number of frames, the middle ones of as many equal parts of the whole video. For a model
     of pictures, None is the class that is most probable over all frames, and `top:N` so many of them: every
-    frame is asked about the same. A list of targets means several. `seed` is each frame's, so that what methods draw
+    frame is asked about the same, with the `question` and the `text` that explain takes. A list of targets means
+    several. `seed` is each frame's, so that what methods draw
     doesn't flicker. `progress` is told how many frames are done, of how many.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.
     """
@@ -266,8 +269,12 @@ def explain_clip(
     read = clip if isinstance(clip, Clip) else read_clip(clip)
     rule = method_of(method)
     if model.frames:
+        if question or text:
+            raise ModelError(f"{model.name} sees clips and answers nothing in words; leave the question out")
         return _as_one(model, read, target, layer, rule, seed, progress)
-    return _by_frames(model, read, target, layer, rule, seed, progress)
+    return _by_frames(
+        model, read, target, partial(explained, question=question, text=text, layers=layer), rule, seed, progress
+    )
 
 
 def spread(count: int, frames: int) -> list[int]:
@@ -351,15 +358,15 @@ def _as_one(
 
 
 def _by_frames(
-    model: Model, clip: Clip, target: TargetLike, layer: LayerLike | None, rule: Method, seed: int,
-    progress: Progress | None,
+    model: Model, clip: Clip, target: TargetLike, explained: Callable[..., list[list[Explanation]]], rule: Method,
+    seed: int, progress: Progress | None,
 ) -> ClipExplanation:  # fmt: skip
     asked = _same_for_all(model, clip, target)
     one: Explanation | None = None
     maps, questions, scores, shares = [], [], [], []
     for pictures in clip.batches():
         of_each = [asked] * len(pictures) if isinstance(asked, list) else asked
-        for (one,) in explained(model, pictures, of_each, layers=layer, methods=[rule], seed=seed):
+        for (one,) in explained(model, pictures, of_each, methods=[rule], seed=seed):
             maps.append(one.maps)
             questions.append(one.asked)
             scores.append(one.scores)

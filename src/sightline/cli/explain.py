@@ -89,7 +89,7 @@ def command(
             small += [_thumbnail(one) for one in why] if contact else []
         for film in films:
             try:
-                rows += explain_media(loaded, film, target, layer, method, seed, scale, out, console)
+                rows += explain_media(loaded, film, how, scale, out, console)
             except PictureError as error:
                 failed.append(str(error))
     if small:

@@ -13,6 +13,7 @@ from sightline.cli.progress import watching
 from sightline.errors import ModelError
 
 if TYPE_CHECKING:
+    from sightline.cli.explain import How
     from sightline.model import Model
 
 
@@ -22,20 +23,18 @@ def is_media(path: str | Path) -> bool:
 
 
 def explain_media(
-    model: "Model", path: Path, target: list[str] | None, layer: str | None, method: str, seed: int, scale: str,
-    out: Path, console: Console,
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: "Model", path: Path, how: "How", scale: str, out: Path, console: Console
+) -> list[dict[str, Any]]:
     """Explain a video or a volume and write what was found to a folder; a row of facts for each target.
 
     A video becomes a video, a sheet of frames and the raw map; a volume a sheet of slices and the map in voxels.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.
     """
-    asked: Any = None if not target else target[0] if len(target) == 1 else target
     explained = _explained_clip if _is_clip(path) else partial(_explained_volume, scale=scale)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with watching(console) as (bars, _):
-            return explained(model, path, asked, layer, method, seed, out, _bar(bars), console)
+            return explained(model, path, how, out, _bar(bars), console)
     except OSError as error:
         raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
 
@@ -45,9 +44,8 @@ Bar = Callable[[str], Callable[[int, int], None]]
 
 
 def _explained_clip(
-    model: "Model", path: Path, target: Any, layer: str | None, method: str, seed: int, out: Path, bar: Bar,
-    console: Console,
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console
+) -> list[dict[str, Any]]:
     import numpy as np
 
     from sightline.clips import explain_clip, read_clip
@@ -55,7 +53,10 @@ def _explained_clip(
     clip = read_clip(path)
     if clip.broken:
         _note(console, clip.broken)
-    why = explain_clip(model, clip, target, layer=layer, method=method, seed=seed, progress=bar("explaining"))
+    why = explain_clip(
+        model, clip, _asked(how), question=how.question, text=how.text, layer=how.layer, method=how.method,
+        seed=how.seed, progress=bar("explaining"),
+    )  # fmt: skip
     rows = []
     for k, base in enumerate(_bases(path, why, out)):
         files = [base.with_name(base.name + ending) for ending in (".mp4", ".png", ".npy")]
@@ -69,16 +70,18 @@ def _explained_clip(
 
 
 def _explained_volume(
-    model: "Model", path: Path, target: Any, layer: str | None, method: str, seed: int, out: Path, bar: Bar,
-    console: Console, *, scale: str,
-) -> list[dict[str, Any]]:  # fmt: skip
+    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console, *, scale: str
+) -> list[dict[str, Any]]:
     from sightline.volumes import explain_volume, read_volume
 
     volume = read_volume(path)
     _note(console, f"the model sees the voxels, {' x '.join(map(str, volume.size))}, with their values {scale}")
+    if how.question or how.text:
+        raise ModelError("of a volume nothing is asked in words; leave the question out")
     why = explain_volume(
-        model, volume, target, layer=layer, method=method, scale=scale, seed=seed, progress=bar(method)
-    )
+        model, volume, _asked(how), layer=how.layer, method=how.method, scale=scale, seed=how.seed,
+        progress=bar(how.method),
+    )  # fmt: skip
     rows = []
     for k, base in enumerate(_bases(path, why, out)):
         files = [
@@ -88,6 +91,11 @@ def _explained_volume(
         why.write(files[1], k)
         rows.append(why.facts(k) | {"files": [str(file) for file in files]})
     return rows
+
+
+def _asked(how: "How") -> Any:
+    """One target, several, or None."""
+    return None if not how.target else how.target[0] if len(how.target) == 1 else how.target
 
 
 def _bases(path: Path, why: Any, out: Path) -> list[Path]:
