@@ -1,4 +1,4 @@
-"""Make docs/questions.md: python recipes/questions.py --data SHARED_DATA_FOLDER --work FOLDER.
+"""Make docs/questions.md and docs/words.png: python recipes/questions.py --data SHARED_DATA_FOLDER --work FOLDER.
 
 How well maps of questions that aren't about classes fall on what they are about: regions of a segmentation on
 real pictures; words, answers and boxes on generated scenes, as the embedded nets' cards have them.
@@ -6,6 +6,7 @@ real pictures; words, answers and boxes on generated scenes, as the embedded net
 
 import argparse
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import numpy as np
 import real_nets
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 import sightline
 from sightline.datasets import open_data
 from sightline.posing import ANYWHERE, KINDS
+from sightline.render import Tile, sheet
 from sightline.sources import bundled
 from sightline.targets import contrast, region
 
@@ -163,14 +166,28 @@ def about_nets() -> list[str]:
     return lines
 
 
-def _told(figures: dict[str, Any], depth: int = 0) -> list[str]:
-    """A card's figures as a list."""
+def picture() -> None:
+    """What the embedded captioner writes of a scene, word by word: docs/words.png."""
+    scene = open_data("scenes:relations:count=4:objects=(2,3)")[3].picture.resize((384, 384), Image.Resampling.NEAREST)
+    why = sightline.explain(sightline.load("captions", device="cpu"), scene)
+    named = [place for place, asked in enumerate(why.asked) if place and asked.name.split()[0] not in ("a", "of")]
+    tiles = [Tile(why[place].overlay(), why[place].title) for place in named]
+    sheet(tiles, columns=len(tiles), tile_width=220, title=why.said, note=why.how).save(PAGE.with_name("words.png"))
+
+
+def _told(figures: dict[str, Any]) -> list[str]:
+    """A card's figures: numbers as a list, rows of the same numbers as a table."""
     found = []
     for key, value in figures.items():
-        if isinstance(value, dict):
-            found += [f"{'  ' * depth}- {key}", *_told(value, depth + 1)]
+        if not isinstance(value, dict):
+            found.append(f"- {key}: {f'`{value}`' if key == 'command' else value}")
+            continue
+        rows = list(value.values())
+        if all(isinstance(row, dict) for row in rows) and len({tuple(row) for row in rows}) == 1:
+            found += ["", f"{key}:", "", f"| | {' | '.join(rows[0])} |", "|---" * (len(rows[0]) + 1) + "|"]
+            found += [f"| {name} | {' | '.join(map(str, row.values()))} |" for name, row in value.items()]
         else:
-            found.append(f"{'  ' * depth}- {key}: {value}")
+            found += ["", f"{key}:", "", *_told(value)]
     return found
 
 
@@ -194,7 +211,9 @@ def main() -> None:
         *about_regions(regions(options.data, options.work)),
         *about_nets(),
     ]
-    PAGE.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    picture()
+    page = re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+    PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -177,7 +177,7 @@ class Explanation:
         if len(self) == 1:
             return captioned(Tile(self.overlay(boxed=boxed), self.title, self.how), bar=bar)
         each = [replace(one, question=None) for one in self]  # asked once, above
-        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {one.scores[0]:.2f}") for one in each]
+        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {_short(one.scores[0])}") for one in each]
         told = " ".join(filter(None, [self.question, self.said]))
         return sheet(tiles, title=told or self.how, note=self.how if told else "", bar=bar)
 
@@ -277,6 +277,11 @@ _NEW = ("question", "said")  # explanations saved by 0.3.0 don't have them
 
 def _corners(kept: list[float] | None) -> Box | None:
     return None if kept is None else (kept[0], kept[1], kept[2], kept[3])
+
+
+def _short(score: float) -> str:
+    """Two digits, as many behind the point as a small score needs."""
+    return f"{score:.2f}" if abs(score) >= 0.01 else f"{score:.2g}"
 
 
 def _listed(values: tuple[int, ...] | None) -> list[int] | None:
