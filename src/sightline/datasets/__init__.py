@@ -77,6 +77,7 @@ DATASETS = (
     Source("shapes", "sightline.datasets.shapes:shapes", "shapes of one to three classes, exact masks"),
     Source("grid", "sightline.datasets.grid:grid", "pictures of different classes side by side"),
     Source("difull", "sightline.datasets.difull:difull", "a grid whose other cells the class can't depend on"),
+    Source("relations", "sightline.datasets.relations:relations", "coloured, textured shapes beside one another"),
     Source("shortcut", "sightline.datasets.shortcut:shortcut", "a marker that goes with the class"),
     Source("creatures", "sightline.datasets.creatures:creatures", "creatures made of removable parts"),
 )

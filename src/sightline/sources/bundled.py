@@ -91,7 +91,8 @@ def _boxes(name: str, facts: dict[str, Any]) -> Model:
 
 
 def _eye(facts: dict[str, Any]) -> Eye:
-    return Eye(tuple(facts["widths"]), facts["blocks"], facts["stem"], facts["channels"], facts["cells"])
+    sizes = tuple(facts["widths"]), facts["blocks"], facts["stem"], facts["channels"]
+    return Eye(*sizes, facts["things"], facts["relations"])
 
 
 _KINDS: dict[str, Callable[[str, dict[str, Any]], Model]] = {
