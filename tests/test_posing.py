@@ -216,6 +216,10 @@ def test_a_picture_is_compared_with_a_sentence_and_with_another_picture(picture:
     assert peak(why[0]) == RED
     assert peak(why[2]) == GREEN
     assert_close(sightline.explain(model, picture, text="something red").maps[0], why.maps[0])
+    both = sightline.explain(model, picture, ["text:blue-vs:text:red"], text="something red")
+    assert [one.name for one in both.asked] == ['"something red"', '"blue" and not "red"']
+    with pytest.raises(ModelError, match="Segmenter neither writes nor reads text; leave the text out"):
+        sightline.explain(speakers.segmenter(), picture, "red", text="something red")
     with pytest.raises(TargetError, match="embedder gives embeddings; say what to compare with: text:a sentence"):
         sightline.explain(model, picture)
     mute = sightline.wrap(speakers.Embedder(), preprocess=speakers.PLAIN, task="likeness")

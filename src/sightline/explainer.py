@@ -74,7 +74,8 @@ def explain(
     from its nearest rivals, `top:5` for the best five.
     What else can be asked depends on what the model gives: `word:3`, `caption`, `answer`, `box:2`, `region:MASK.png`,
     `text:a red circle` and more are the rows of `sightline.posing.KINDS`. `question` is put to models that answer
-    questions; `text` is a sentence, to be read in place of a captioner's own, or to be compared with a picture.
+    questions; `text` is a sentence, to be read in place of a captioner's own, or compared with a picture as one target
+    more.
     `method` is a name, with options where wanted (`rise:masks=4000`); `seed` fixes what methods that
     draw numbers draw.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.
@@ -161,7 +162,7 @@ def explained(
         image = torch.stack([model.preprocess(picture) for picture in read]).to(model.like)
         framing = model.preprocess.framing(read[0].size)
         setting = Setting(model, image, framing, question, text)
-        module = setting.module if one_by_one else asked_in_words(model, question)
+        module = setting.module if one_by_one else asked_in_words(model, question, text)
         asked = pose(setting, asking[start]) if isinstance(asking, list) else asking.part(part)
         found, why = layers_of(model, image, layers, module) if any(rule.layered for rule in rules) else ([], "")
         result = ask(module, image, asked, found, rules, seed=seed, progress=progress, refused=refused)

@@ -28,28 +28,23 @@ class Kind:
     says: str
 
 
+_CLASSED, _VALUES, _WORDS = (Task.CLASSES, Task.ANSWERS), (Task.VALUES,), (Task.WORDS,)
+_REGIONS, _BOXES, _LIKENESS = (Task.REGIONS,), (Task.BOXES,), (Task.LIKENESS,)
+
 KINDS = (
-    Kind("all", "all:A,B", classes.together, (Task.CLASSES, Task.ANSWERS), "labels together: the sum of their logits"),
+    Kind("all", "all:A,B", classes.together, _CLASSED, "labels together: the sum of their logits"),
     Kind("answer", "answer", classes.answer, (Task.ANSWERS,), "the answer to --question; answer:NAME another one"),
-    Kind("answer", "answer", words.sentence, (Task.WORDS,), "the answer to --question, as it is written"),
-    Kind("caption", "caption", words.sentence, (Task.WORDS,), "the sentence as a whole, the model's own or --text"),
-    Kind("word", "word:3, word:red", words.word, (Task.WORDS,), "one word of the sentence, counted from 1"),
-    Kind("box", "box:2, box:X0,Y0,X1,Y1:NAME", boxes.numbered, (Task.BOXES,), "a box found, from 1, or one of yours"),
-    Kind(
-        "region",
-        "region:MASK.png:NAME",
-        regions.masked,
-        (Task.REGIONS,),
-        "a class over a mask; without it the most seen",
-    ),
-    Kind(
-        "object", "object:X,Y:NAME", regions.piece, (Task.REGIONS,), "a class over its connected piece around a pixel"
-    ),
-    Kind("pixel", "pixel:X,Y:NAME", regions.dot, (Task.REGIONS,), "a class at one pixel of the picture"),
-    Kind("text", "text:SENTENCE", likeness.sentence, (Task.LIKENESS,), "how like a sentence the picture is"),
-    Kind("like", "like:OTHER.jpg", likeness.picture, (Task.LIKENESS,), "how like another picture it is"),
-    Kind("raises", "raises, raises:NAME", classes.raises, (Task.VALUES,), "what raises the number, or one of several"),
-    Kind("lowers", "lowers, lowers:NAME", classes.lowers, (Task.VALUES,), "what lowers it"),
+    Kind("answer", "answer", words.sentence, _WORDS, "the answer to --question, as it is written"),
+    Kind("caption", "caption", words.sentence, _WORDS, "the sentence as a whole, the model's own or --text"),
+    Kind("word", "word:3, word:red", words.word, _WORDS, "one word of the sentence, counted from 1"),
+    Kind("box", "box:2, box:X0,Y0,X1,Y1:NAME", boxes.numbered, _BOXES, "a box found, from 1, or one of yours"),
+    Kind("region", "region:MASK.png:NAME", regions.masked, _REGIONS, "a class over a mask; by default the most seen"),
+    Kind("object", "object:X,Y:NAME", regions.piece, _REGIONS, "a class over its connected piece around a pixel"),
+    Kind("pixel", "pixel:X,Y:NAME", regions.dot, _REGIONS, "a class at one pixel of the picture"),
+    Kind("text", "text:SENTENCE", likeness.sentence, _LIKENESS, "how like a sentence the picture is, as --text"),
+    Kind("like", "like:OTHER.jpg", likeness.picture, _LIKENESS, "how like another picture it is"),
+    Kind("raises", "raises, raises:NAME", classes.raises, _VALUES, "what raises the number, or one of several"),
+    Kind("lowers", "lowers, lowers:NAME", classes.lowers, _VALUES, "what lowers it"),
 )
 """The table; a name may stand in several rows, for different tasks."""
 
@@ -90,9 +85,12 @@ def is_posed(model: Model, target: Any) -> bool:
 def pose(setting: Setting, targets: Sequence[Any] | None) -> Question:
     """What is asked of a setting, as a question of its one image; None asks what its task's answers suggest.
 
-    Each target is text, a class's index, or a callable on the output. Raises TargetError.
+    Each target is text, a class's index, or a callable on the output. A setting's text that is compared with the
+    picture is one more of them, the first. Raises TargetError.
     """
     asked = _suggested(setting) if targets is None else [text for one in targets for text in _spread(setting, one)]
+    if setting.text is not None and setting.model.task is Task.LIKENESS and targets is not None:
+        asked = [f"text:{setting.text}", *asked]
     posed = [_posed(setting, each) for each in asked]
     return Question(
         several(*(each.target for each in posed)),

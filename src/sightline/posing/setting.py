@@ -54,7 +54,7 @@ class Setting:
         """
         if self.model.task is Task.WORDS and self.model.writer is not None:
             return self.model.writer.reading(self.tokens, self.question)
-        return asked_in_words(self.model, self.question)
+        return asked_in_words(self.model, self.question, self.text)
 
     @cached_property
     def output(self) -> Any:
@@ -70,11 +70,13 @@ class Setting:
         return across, down
 
 
-def asked_in_words(model: Model, question: str | None) -> nn.Module:
+def asked_in_words(model: Model, question: str | None, text: str | None = None) -> nn.Module:
     """The module that takes an image alone, once a model that answers questions was asked one.
 
-    Raises ModelError for a question too few, or one that the model can't be asked.
+    Raises ModelError for a question too few, and for a question or a text that the model can't be given.
     """
+    if text is not None and model.writer is None and model.texts is None:
+        raise ModelError(f"{model.name} neither writes nor reads text; leave the text out")
     if model.answers is not None:
         if not question:
             raise ModelError(f"{model.name} answers questions; ask one with --question (Python: question=...)")
