@@ -131,9 +131,7 @@ def meter() -> sightline.Model:
 
 def captioner() -> sightline.Model:
     net = Writer()
-    return sightline.Model(
-        module=net, name="writer", preprocess=PLAIN, layer="mix", task=sightline.model.Task.WORDS, writer=Speech(net)
-    )
+    return sightline.wrap(net, preprocess=PLAIN, layer="mix", writer=Speech(net))
 
 
 def answerer() -> sightline.Model:
@@ -143,18 +141,8 @@ def answerer() -> sightline.Model:
         sign = -1.0 if "least" in question else 1.0
         return Adapted(net, Inputs({"sign": torch.tensor([[sign]])}))
 
-    return sightline.Model(
-        module=net, name="answerer", preprocess=PLAIN, layer="mix", labels=sightline.Labels(COLOURS),
-        task=sightline.model.Task.ANSWERS, answers=answers,
-    )  # fmt: skip
+    return sightline.wrap(net, name="answerer", preprocess=PLAIN, layer="mix", labels=COLOURS, answers=answers)
 
 
 def embedder() -> sightline.Model:
-    return sightline.Model(
-        module=Embedder(),
-        name="embedder",
-        preprocess=PLAIN,
-        layer="mix",
-        task=sightline.model.Task.LIKENESS,
-        texts=texts,
-    )
+    return sightline.wrap(Embedder(), name="embedder", preprocess=PLAIN, layer="mix", texts=texts)

@@ -91,16 +91,20 @@ def wrap(
     name: str | None = None,
     layer: str | None = None,
     multi_label: bool = False,
-    task: str | Task = Task.CLASSES,
+    task: str | Task | None = None,
     inputs: Mapping[str, Any] | None = None,
     image_name: str | None = None,
     call: Caller | None = None,
+    answers: Callable[[str], nn.Module] | None = None,
+    texts: Callable[[str], Tensor] | None = None,
+    writer: Writer | None = None,
 ) -> Model:
     """Any module as a model, or any function from images to logits, which only methods of the image can ask.
 
     `preprocess` is a Preprocess, or torchvision's own transform, which is read; `labels` is a
     Labels, a sequence of class names, or a mapping from index to name. `task` says what it gives: classes, values,
-    regions, boxes or likeness. `inputs` are its other inputs by their names, tensors of one row or anything else,
+    regions, boxes or likeness; it needn't be said of one with `answers`, `texts` or a `writer`, which are what a Model
+    has them for. `inputs` are its other inputs by their names, tensors of one row or anything else,
     and `image_name` is the image's where it isn't the first; `call(module, image)` calls it in any other way.
     Raises ModelError for what is no module, for a transform whose framing can't be told, and for no such task.
     """
@@ -110,6 +114,8 @@ def wrap(
         name, module = name or getattr(module, "__name__", None), Function(module)
     if not isinstance(module, nn.Module):
         raise ModelError(f"a torch.nn.Module is expected, got {type(module).__name__}; for a name use sightline.load")
+    if task is None:
+        task = Task.ANSWERS if answers else Task.LIKENESS if texts else Task.WORDS if writer else Task.CLASSES
     if task not in tuple(Task):
         raise ModelError(f"no task {task!r}; choose {', '.join(Task)}")
     own = name or type(module).__name__
@@ -127,4 +133,7 @@ def wrap(
         layer=layer,
         multi_label=multi_label,
         task=Task(task),
+        answers=answers,
+        texts=texts,
+        writer=writer,
     )
