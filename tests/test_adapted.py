@@ -2,6 +2,8 @@
 
 import copy
 import threading
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch.testing import assert_close
 import sightline
 from sightline.engine import Adapted, Inputs, borrowed
 from sightline.errors import ModelError
+from sightline.targets import written
 
 METHODS = ["grad-cam", "saliency", "guided-backprop", "occlusion:window=8:stride=8", "ablation-cam", "rise:masks=20"]
 
@@ -77,8 +80,15 @@ def test_one_row_serves_all_images(images: Tensor, gates: Tensor) -> None:
 
 
 def test_a_wrong_number_of_rows_is_an_error(images: Tensor, gates: Tensor) -> None:
-    with pytest.raises(ModelError, match=r"'gate' has 2 rows for 3 images; give it one row, or one for each image"):
-        sightline.maps(Gated(), images, 1, inputs={"gate": gates[:2]}, layer="conv")
+    for count, given in ((3, 2), (1, 3), (1, 2)):
+        with pytest.raises(
+            ModelError, match=rf"'gate' has {given} rows for {count} images?; give it one row, or one for"
+        ):
+            sightline.maps(Gated(), images[:count], 1, inputs={"gate": gates[:given]}, layer="conv")
+    with pytest.raises(ModelError, match="'gate' has 3 rows, and any picture may be asked about; give it one row"):
+        sightline.wrap(Gated(), inputs={"gate": gates})
+    with pytest.raises(ModelError, match="inputs are a mapping from names to values, got list"):
+        sightline.wrap(Gated(), inputs=[gates])  # type: ignore[arg-type]
 
 
 def test_the_image_may_be_an_input_of_any_name(images: Tensor, gates: Tensor) -> None:
@@ -134,3 +144,109 @@ def test_a_copy_is_called_alike_with_its_own_weights(images: Tensor, gates: Tens
 def test_there_is_no_such_task() -> None:
     with pytest.raises(ModelError, match="no task 'poetry'; choose classes, answers, values, regions"):
         sightline.wrap(Gated(), task="poetry")
+
+
+def test_what_the_model_raises_on_wrong_inputs_is_one_line(images: Tensor) -> None:
+    with pytest.raises(ModelError, match=r"Gated failed on an image of shape \(3, 3, 16, 16\).*gat"):
+        sightline.maps(Gated(), images, 1, inputs={"gat": torch.ones(1, 4)}, layer="conv")
+
+
+class Greedy(Gated):
+    """The same, which spoils what it was given."""
+
+    def forward(self, image: Tensor, gate: Tensor, *, scale: float = 1.0) -> Tensor:
+        return super().forward(image, gate.mul_(0.5), scale=scale)
+
+
+def test_an_input_that_the_model_overwrites_stays_as_it_was(images: Tensor, gates: Tensor) -> None:
+    before = gates.clone()
+    for method in ("grad-cam", "occlusion:window=8:stride=8"):
+        sightline.maps(Greedy(), images, 1, inputs={"gate": gates}, layer="conv", method=method)
+    assert torch.equal(gates, before)
+
+
+class Pair(nn.Module):
+    """How like two images are, by one encoder, which is called for the image first and then for the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 2, 1), nn.ReLU())
+
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        return (self.encoder(image).mean((2, 3)) * self.encoder(other).mean((2, 3))).sum(1, keepdim=True)
+
+
+def test_of_a_layer_called_for_two_images_the_call_for_the_one_asked_about_is_chosen() -> None:
+    image, other = torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 16, 16)
+    image[..., :8, :8], other[..., 8:, 8:] = 3, 3
+    net = Pair()
+    found = sightline.maps(net, image, 0, inputs={"other": other})
+    assert_close(found, sightline.maps(net, image, 0, inputs={"other": other}, layer=("encoder", 0)))
+    assert found.shape == (1, 8, 8)
+
+
+class Teller(nn.Module):
+    """An image starts an LSTM that reads four tokens: its states look like a grid of 2 x 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.word = nn.Conv2d(3, 8, 3, 2, 1), nn.Embedding(9, 8)
+        self.lstm, self.head = nn.LSTM(8, 8, batch_first=True), nn.Linear(8, 9)
+
+    def forward(self, image: Tensor, tokens: Tensor) -> Tensor:
+        start = self.conv(image).relu().mean((2, 3))[None]
+        states, _ = self.lstm(self.word(tokens), (start, start))
+        return self.head(states)
+
+
+def test_a_sequence_of_words_is_no_grid_of_positions() -> None:
+    image, tokens = torch.randn(1, 3, 32, 32), torch.tensor([[1, 2, 3, 4]])
+    target = written([1, 2, 3, 4])
+    net = Teller()
+    found = sightline.maps(net, image, target, inputs={"tokens": tokens})
+    assert found.shape == (1, 16, 16)
+    assert_close(found, sightline.maps(net, image, target, inputs={"tokens": tokens}, layer="conv"))
+
+
+@dataclass
+class Seen:
+    """What a model gives, in a container of its own: a row for each image, and what is the same for all."""
+
+    rows: Tensor
+    known: Tensor
+
+
+class Comparing(nn.Module):
+    """An embedding of each image beside those of seven known things."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.known = nn.Conv2d(3, 5, 3, 2, 1), nn.Parameter(torch.randn(7, 5))
+
+    def forward(self, image: Tensor) -> Seen:
+        return Seen(self.conv(image).relu().mean((2, 3)), self.known)
+
+
+@pytest.mark.parametrize("as_mapping", [True, False])
+@pytest.mark.parametrize("method", ["occlusion:window=8:stride=8", "ablation-cam", "score-cam"])
+def test_what_an_output_holds_beside_the_images_rows_stays_whole(images: Tensor, as_mapping: bool, method: str) -> None:
+    net = Comparing()
+
+    def flat(image: Tensor) -> Tensor:
+        found = net(image)
+        return found.rows @ found.known.T
+
+    model = sightline.wrap(net, call=lambda module, image: vars(module(image)) if as_mapping else module(image))
+
+    def third(output: Any) -> Tensor:
+        seen = output if as_mapping else vars(output)
+        return (seen["rows"] @ seen["known"].T)[:, 2]
+
+    plain = sightline.wrap(net, call=lambda module, image: flat(image)).module
+    expected = sightline.maps(plain, images, 2, layer="conv", method=method)
+    assert_close(sightline.maps(model.module, images, third, layer="conv", method=method), expected)
+
+
+def test_the_weights_are_the_same_however_the_model_is_called() -> None:
+    net = Gated()
+    assert sightline.wrap(net).weights_hash == sightline.wrap(net, inputs={}).weights_hash

@@ -367,7 +367,7 @@ def said(console: Console) -> str:
 def test_the_command_line_writes_a_video_a_sheet_and_the_map(moving: Path, tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     rows = explain_media(
-        of_pictures(), moving, How(["bright", "dim"], None, "grad-cam", 0), "as is", tmp_path / "out", console
+        of_pictures(), moving, How(["bright", "dim"], None, "grad-cam", 0), "as is", tmp_path / "out", console, set()
     )
     names = [Path(file).name for row in rows for file in row["files"]]
     assert names == [
@@ -392,7 +392,7 @@ def test_the_command_line_says_what_is_left_out(tmp_path: Path) -> None:
         out.mux(heard.encode(sound))
     console = Console(file=io.StringIO())
     (row,) = explain_media(
-        of_clips(), tmp_path / "loud.mkv", How(None, "layer", "layer-cam", 0), "as is", tmp_path, console
+        of_clips(), tmp_path / "loud.mkv", How(None, "layer", "layer-cam", 0), "as is", tmp_path, console, set()
     )
     assert "the sound is left out" in said(console)
     assert Path(row["files"][0]).name == "loud-1-layer-cam-layer.mp4"
@@ -447,3 +447,20 @@ def test_a_question_is_put_to_every_frame_and_refused_where_nothing_answers(movi
         explain_clip(of_clips(), moving, question="why?")
     with pytest.raises(ModelError, match="answers no questions in words"):
         explain_clip(of_pictures(), moving, question="why?")
+
+
+class Fickle(speakers.Speech):
+    """Says "red" of the first frame and "green" of all others."""
+
+    said = 0
+
+    def write(self, image: Tensor, prompt: str | None = None) -> list[int]:
+        self.said += 1
+        return [1 if self.said == 1 else 2]
+
+
+def test_frames_that_answer_differently_are_not_put_under_one_name(moving: Path) -> None:
+    net = speakers.Writer()
+    model = wrap(net, preprocess=speakers.PLAIN, layer="mix", writer=Fickle(net))
+    with pytest.raises(TargetError, match="the frames don't all answer the same: red in the first, green in frame 1"):
+        explain_clip(model, moving, "word:1")

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 
 import sightline
 from sightline.errors import LayerError, MethodError, ModelError, PictureError, TargetError
+from sightline.targets import value
 
 NAMES = ("red", "green", "blue")
 
@@ -257,3 +258,16 @@ def test_another_module_in_a_model_forgets_the_layers_chosen(model: sightline.Mo
     assert sightline.explain(model, picture).layer == "mix"
     head = nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3))
     assert sightline.explain(replace(model, module=head), picture).layer == "0"
+
+
+@pytest.mark.parametrize("method", ["score-cam", "occlusion:window=4:stride=4"])
+def test_methods_that_show_edited_images_keep_to_the_models_precision(model: sightline.Model, method: str) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    half = sightline.maps(model.module.bfloat16(), image.bfloat16(), 0, layer="mix", method=method)
+    assert half.isfinite().all()
+
+
+def test_a_net_that_gives_one_number_an_image_needs_no_layer_named() -> None:
+    net = ColourNet()
+    found = sightline.maps(sightline.wrap(net, call=lambda m, x: m(x)[:, 0]).module, torch.rand(2, 3, 16, 16), value())
+    assert found.shape == (2, 4, 4)

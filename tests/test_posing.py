@@ -2,6 +2,8 @@
 
 import json
 import math
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +60,7 @@ def test_a_word_is_asked_about_by_number_or_by_itself(picture: Image.Image) -> N
     third = sightline.explain(model, picture, "word:3")
     assert_close(sightline.explain(model, picture, "word:green").maps, third.maps)
     assert_close(sightline.explain(model, picture, "green").maps, third.maps)
-    with pytest.raises(TargetError, match=r"word:4 fits no word of what was written: 1 red, 2 and, 3 green; give"):
+    with pytest.raises(TargetError, match=r"'4' fits no word of what was written: 1 red, 2 and, 3 green; give"):
         sightline.explain(model, picture, "word:4")
 
 
@@ -172,7 +174,7 @@ def test_a_mask_of_another_size_or_without_a_pixel_is_refused(picture: Image.Ima
     Image.new("L", (32, 32)).save(tmp_path / "empty.png")
     with pytest.raises(PictureError, match="has 16 x 32 pixels, the picture 32 x 32"):
         sightline.explain(speakers.segmenter(), picture, f"region:{tmp_path / 'small.png'}")
-    with pytest.raises(TargetError, match="the model sees nothing of the region"):
+    with pytest.raises(TargetError, match=r"mask '.*empty.png' is empty: all of it is 0"):
         sightline.explain(speakers.segmenter(), picture, f"region:{tmp_path / 'empty.png'}:red")
 
 
@@ -325,3 +327,60 @@ def test_every_kind_is_refused_by_name_where_it_is_not_defined(picture: Image.Im
                 TargetError, match=f"'{kind.name}:1' is asked of models that give .* gives {model.task}"
             ):
                 sightline.explain(model, picture, f"{kind.name}:1")
+
+
+def test_a_target_is_found_again_by_what_was_typed(picture: Image.Image) -> None:
+    why = sightline.explain(speakers.detector(), picture, ["box:1", "not:box:2", "green"])
+    assert why["box:1"].name == "box 1: red"
+    assert why["not:box:2"].name == "against box 2: green"
+    words = sightline.explain(speakers.captioner(), picture)
+    assert words["word:3"].name == "green"
+    assert words["caption"].name == '"red and green"'
+
+
+def test_answers_that_are_numbers_are_asked_by_name(picture: Image.Image) -> None:
+    model = replace(speakers.answerer(), labels=sightline.Labels(("2", "0", "1")))
+    why = sightline.explain(model, picture, ["answer:1", "0"], question="most?")
+    assert [(one.name, one.index) for one in why.asked] == [("1", 2), ("0", 1)]
+
+
+def test_an_explanation_can_be_pickled_without_its_model(picture: Image.Image) -> None:
+    why = pickle.loads(pickle.dumps(sightline.explain(speakers.captioner(), picture)))
+    assert why.said == "red and green"
+    with pytest.raises(ModelError, match="has no model to check it in"):
+        why[1].check()
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "message"),
+    [
+        ("detector", "box:40,0,60,20:red", r"box \[40.0, 0.0, 60.0, 20.0\] lies outside what the model sees"),
+        ("detector", "box:1.2.3,0,9,9", "no box '1.2.3,0,9,9'.*give one's number, or box:X0,Y0,X1,Y1:NAME"),
+        ("detector", "top:0", "nothing is asked of Detector: the list of targets is empty, or ends at 0"),
+        ("segmenter", "pixel:32,4", "the point 32,4 isn't in what the model sees"),
+        ("segmenter", "pixel:1..2,4", "'1..2,4' is no point"),
+        ("captioner", "", "an empty target was given"),
+    ],
+)
+def test_places_and_targets_that_are_none(picture: Image.Image, model: str, target: str, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        sightline.explain(getattr(speakers, model)(), picture, target)
+
+
+def test_a_detector_that_finds_nothing_says_so() -> None:
+    black = Image.new("RGB", (32, 32))
+    with pytest.raises(TargetError, match="the model finds no box in the picture; ask about one of your own"):
+        sightline.explain(speakers.detector(), black)
+    with pytest.raises(TargetError, match="nothing is asked of Detector: it finds no box in the picture"):
+        sightline.explain(speakers.detector(), black, "top:3")
+
+
+def test_a_piece_and_a_pixel_say_where_they_are(picture: Image.Image) -> None:
+    why = sightline.explain(speakers.segmenter(), picture, ["object:26,20", "pixel:26,20:red", "green"])
+    assert [one.box for one in why.asked] == [(24, 16, 32, 24), (24, 16, 32, 24), None]
+
+
+def test_a_map_that_marks_nothing_is_said_to() -> None:
+    why = sightline.explain(speakers.detector(), Image.new("RGB", (32, 32)), "box:0,0,16,32:red")
+    assert not why.maps.any()
+    assert why._unlit == "; nothing lit"

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from sightline.cli.explain import How
 from sightline.cli.media import explain_media
-from sightline.errors import MethodError, ModelError, PictureError, TargetError
+from sightline.errors import LayerError, MethodError, ModelError, PictureError, TargetError
 from sightline.model import wrap
 from sightline.render import colour
 from sightline.volumes import SCALES, Volume, explain_volume, read_volume, unit, z_score
@@ -256,13 +256,30 @@ def test_progress_is_told(nifti: Path) -> None:
 def test_the_command_line_writes_slices_and_the_map(nifti: Path, tmp_path: Path) -> None:
     console = Console(file=io.StringIO())
     model = wrap(Bright(stride=2), labels=["dark", "bright"])
-    (row,) = explain_media(model, nifti, How(["bright"], "relu", "grad-cam", 0), "as is", tmp_path / "out", console)
+    (row,) = explain_media(
+        model, nifti, How(["bright"], "relu", "grad-cam", 0), "as is", tmp_path / "out", console, set()
+    )
     names = ["scan-bright-grad-cam-relu.png", "scan-bright-grad-cam-relu.nii.gz"]
     assert [Path(file).name for file in row["files"]] == names
     assert nibabel.load(row["files"][1]).shape == SIZE
-    assert "the model sees the voxels, 24 x 20 x 16, with their values as is" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "the model saw the voxels, 24 x 20 x 16, with their values as is" in console.file.getvalue()  # type: ignore[attr-defined]
     np.save(tmp_path / "array.npy", scan())
     (row,) = explain_media(
-        model, tmp_path / "array.npy", How(None, "relu", "grad-cam", 0), "as is", tmp_path / "out", console
+        model, tmp_path / "array.npy", How(None, "relu", "grad-cam", 0), "as is", tmp_path / "out", console, set()
     )
     assert Path(row["files"][1]).name == "array-bright-grad-cam-relu.npy"
+
+
+def test_volumes_of_one_name_are_written_beside_each_other(nifti: Path, tmp_path: Path) -> None:
+    console, taken = Console(file=io.StringIO()), set[str]()
+    model = wrap(Bright(stride=2), labels=["dark", "bright"])
+    how = How(["bright"], "relu", "grad-cam", 0)
+    rows = [explain_media(model, nifti, how, "as is", tmp_path / "out", console, taken)[0] for _ in range(2)]
+    assert len({file for row in rows for file in row["files"]}) == 4
+
+
+def test_a_volume_is_asked_about_classes_at_one_layer(nifti: Path) -> None:
+    with pytest.raises(ModelError, match="of a volume classes are asked, and Bright gives regions; give a callable"):
+        explain_volume(wrap(Bright(), task="regions"), nifti, "1")
+    with pytest.raises(LayerError, match="explain_volume takes one layer, got a list"):
+        explain_volume(Bright(), nifti, 1, layer=["relu", "relu"])  # type: ignore[arg-type]

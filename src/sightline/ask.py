@@ -60,6 +60,17 @@ def chosen_layer(module: nn.Module, image: Tensor, read: Target = logits) -> Cho
     return choose(calls, image.shape[2:], reach)
 
 
+def _read(target: Target | None, output: Any) -> Tensor:
+    """The logits, or what a target of one's own reads where there are none."""
+    try:
+        return logits(output)
+    except ModelError:
+        if target is None:
+            raise
+        scores = target(output)
+        return scores[:, None] if scores.ndim == 1 else scores
+
+
 def _of_candidates(output: Candidates) -> Tensor:
     return output.logits.flatten(1)
 
@@ -130,9 +141,12 @@ def is_list(layer: Layers) -> bool:
     return isinstance(layer, Sequence) and not isinstance(layer, str) and not isinstance(layer, nn.Module)
 
 
-def found_layers(module: nn.Module, image: Tensor, layer: Layers) -> tuple[list[Layer], str]:
+def found_layers(
+    module: nn.Module, image: Tensor, layer: Layers, asking: Question | None = None
+) -> tuple[list[Layer], str]:
+    """The layers that are meant, or the one chosen, by the logits or else by what is asked; and why."""
     if layer is None:
-        choice = chosen_layer(module, image)
+        choice = chosen_layer(module, image, partial(_read, None if asking is None else asking.target))
         return [choice.layer], choice.why
     named: Any = layer if is_list(layer) else [layer]
     if not len(named):
@@ -184,9 +198,10 @@ def maps(
     Raises LayerError, TargetError, MethodError and ModelError.
     """
     image, rule = _checked(image), method_of(method)
-    module = module if inputs is None else engine.Adapted(module, engine.Inputs(inputs))
+    if inputs is not None:
+        module = engine.Adapted(module, engine.Inputs(inputs).check(len(image)))
     asking = question(target, Labels(()), len(image))
-    layers = found_layers(module, image, layer)[0] if rule.layered else []
+    layers = found_layers(module, image, layer, asking)[0] if rule.layered else []
     result = ask(module, image, asking, layers, [rule], seed=seed)
     wide = asking.several or result.scores.shape[1] != 1
     found = [one.maps if wide else one.maps[:, 0] for one in result.found]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sightline import engine
-from sightline.errors import LayerError, MethodError, ModelError
+from sightline.errors import LayerError, MethodError, ModelError, TargetError
 from sightline.layers import Layer, stages
 from sightline.outputs import detached, joined, rows, wide
 from sightline.targets import Asked, Question, logits
@@ -180,9 +180,9 @@ class Asking:
         heads = self._heads
         edited = edited.reshape(n, m, edited.shape[2], *heads[0].layout.grid)
         with self._session.cast():
-            output = joined([head(each) for head, each in zip(heads, edited, strict=True)])
+            output = joined([head(each) for head, each in zip(heads, edited, strict=True)], [m] * n)
         versions_first = torch.arange(n * m).view(n, m).T.flatten()
-        return self._read(rows(output, versions_first), n, m, Question.scores)
+        return self._read(rows(output, versions_first, n * m), n, m, Question.scores)
 
     def parts(self, count: int, *, heads: bool = False) -> Iterator[slice]:
         n = len(self.image)
@@ -351,7 +351,7 @@ class Asking:
 
     def _answered(self, image: Images) -> Any:
         with self._session.cast():
-            return engine.answered(self._module, image)
+            return engine.answered(self._module, image.to(self._session.image.dtype))
 
     @property
     def _stages(self) -> list[Layer]:
@@ -406,7 +406,12 @@ class Asking:
         if question.target is None:
             of_each = question.of_rows([i for _ in range(m) for i in range(n)])
             return wide(read(of_each, output).detach()).view(m, n, -1).transpose(0, 1)
-        each = [read(question, rows(output, slice(j * n, (j + 1) * n))) for j in range(m)]
+        each = [read(question, rows(output, slice(j * n, (j + 1) * n), n * m)) for j in range(m)]
+        if any(len(scores) != n for scores in each):
+            raise TargetError(
+                f"the target gives {len(each[0])} scores for {n} of {n * m} images; it must read tensors in a model's "
+                "output that have a row for each image"
+            )
         return wide(torch.stack(each, 1).detach())
 
     def _tell(self, done: int, of: int) -> None:

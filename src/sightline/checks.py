@@ -148,7 +148,7 @@ class Claim:
         left, elsewhere = float(scores[0]), scores[1:]
         before, luck = float(asking.scores[0, self.k]), float((elsewhere <= left).float().mean())
         said = (
-            f"hiding the fifth that it marks takes the score from {before:.1f} to {left:.1f}, "
-            f"as much elsewhere to {float(elsewhere.mean()):.1f}"
+            f"hiding the fifth that it marks takes the score from {before:.3g} to {left:.3g}, "
+            f"as much elsewhere to {float(elsewhere.mean()):.3g}"
         )
         return Check("hiding", luck <= LUCK and left < before, said)

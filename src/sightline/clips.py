@@ -6,7 +6,7 @@ alone. Either way the colours mean the same in every frame: a map is never stret
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -363,10 +363,15 @@ def _by_frames(
 ) -> ClipExplanation:  # fmt: skip
     asked = _same_for_all(model, clip, target)
     one: Explanation | None = None
-    maps, questions, scores, shares = [], [], [], []
+    maps: list[Tensor] = []
+    questions, scores, shares = [], [], []
     for pictures in clip.batches():
         of_each = [asked] * len(pictures) if isinstance(asked, list) else asked
-        for (one,) in explained(model, pictures, of_each, methods=[rule], seed=seed):
+        try:
+            found = explained(model, pictures, of_each, methods=[rule], seed=seed)
+        except TargetError as error:
+            raise TargetError(f"in frames {len(maps)} to {len(maps) + len(pictures) - 1}: {error}") from error
+        for (one,) in found:
             maps.append(one.maps)
             questions.append(one.asked)
             scores.append(one.scores)
@@ -374,8 +379,12 @@ def _by_frames(
         if progress is not None:
             progress(len(maps), clip.frames)
     assert one is not None
-    if len({len(each) for each in questions}) != 1:
-        raise TargetError("the frames don't all have as many answers; ask about one class that can be in all of them")
+    other = next((at for at, each in enumerate(questions) if _named(each) != _named(questions[0])), None)
+    if other is not None:
+        raise TargetError(
+            f"the frames don't all answer the same: {_named(questions[0])} in the first, {_named(questions[other])} in "
+            f"frame {other}; name what is asked of all of them"
+        )
     return ClipExplanation(
         clip=clip,
         framing=one.framing,
@@ -395,6 +404,10 @@ def _by_frames(
         seed=seed,
         passes=one.passes,
     )
+
+
+def _named(asked: Sequence[Asked]) -> str:
+    return ", ".join(each.name for each in asked)
 
 
 def _same_for_all(model: Model, clip: Clip, target: TargetLike) -> Any:

@@ -248,7 +248,7 @@ def _claim(
     picture: Image, n: int, found: Found, asked: Asked,
 ) -> Claim:  # fmt: skip
     """What leads from one map back to the model: the image is made again from the picture."""
-    fixed = asking.part(slice(n, n + 1)).fixed(rows(result.output, slice(n, n + 1)))
+    fixed = asking.part(slice(n, n + 1)).fixed(rows(result.output, slice(n, n + 1), len(result.scores)))
     at = [found.layer] if found.layer is not None else list(layers[-1:])
     image = model.preprocess(picture)[None].to(model.like)
     return Claim(module, image, fixed, result.asked[n].index(asked), at, found.method, seed)

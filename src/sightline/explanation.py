@@ -66,6 +66,10 @@ class Explanation:
     versions: dict[str, str] = field(default_factory=dict, repr=False)
     claim: Callable[[Asked], Claim] | None = field(default=None, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the way back to the model, as where it is saved."""
+        return vars(self) | {"claim": None}
+
     def __len__(self) -> int:
         return len(self.asked)
 
@@ -78,6 +82,9 @@ class Explanation:
         Raises TargetError where no target, or several, have the name.
         """
         if isinstance(target, str):
+            typed = [i for i, asked in enumerate(self.asked) if asked.text and asked.text == target.strip()]
+            if len(typed) == 1:
+                return self[typed[0]]
             text = " ".join(target.casefold().split()).replace("-vs:", " and not ")
             text = f"against {text[4:]}" if text.startswith("not:") else text
             text = f"{text[6:]}, finer" if text.startswith("finer:") else text
@@ -157,12 +164,21 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The one target's name, after the question that it answers, and its probability."""
+        """The one target's name and its probability."""
         probability = self.probabilities[self._one()]
-        name = f"{self.question} {self.name}" if self.question else self.name
         if probability is None:
-            return name
-        return f"{name} <0.01" if probability < 0.005 else f"{name} {probability:.2f}"
+            return self.name
+        return f"{self.name} <0.01" if probability < 0.005 else f"{self.name} {probability:.2f}"
+
+    @property
+    def asking(self) -> str:
+        """The question in words, with its mark; nothing where none was asked."""
+        return f"{self.question.rstrip('? ')}?" if self.question else ""
+
+    @property
+    def _unlit(self) -> str:
+        """Said of a map that marks nothing, whose picture looks as if nothing had been drawn."""
+        return "" if self.maps[self._one()].any() else "; nothing lit"
 
     @property
     def how(self) -> str:
@@ -175,10 +191,12 @@ class Explanation:
         """The overlay with caption and colour bar, or a contact sheet where several targets were asked."""
         bar = SIGNED if self.signed else EVIDENCE
         if len(self) == 1:
-            return captioned(Tile(self.overlay(boxed=boxed), self.title, self.how), bar=bar)
-        each = [replace(one, question=None) for one in self]  # asked once, above
-        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {_short(one.scores[0])}") for one in each]
-        told = " ".join(filter(None, [self.question, self.said]))
+            asked = f"{self.asking}; {self.how}" if self.question else self.how
+            return captioned(Tile(self.overlay(boxed=boxed), self.title, f"{asked}{self._unlit}"), bar=bar)
+        tiles = [
+            Tile(one.overlay(boxed=boxed), one.title, f"score {_short(one.scores[0])}{one._unlit}") for one in self
+        ]
+        told = " ".join(filter(None, [self.asking, self.said]))
         return sheet(tiles, title=told or self.how, note=self.how if told else "", bar=bar)
 
     def _repr_png_(self) -> bytes:
@@ -219,7 +237,7 @@ class Explanation:
         folder.mkdir(parents=True, exist_ok=True)
         kept = {f: getattr(self, f) for f in _PLAIN} | {
             "framing": asdict(self.framing),
-            "asked": [asked.facts for asked in self.asked],
+            "asked": [asdict(asked) for asked in self.asked],
             "predictions": [asdict(prediction) for prediction in self.predictions],
         }
         files = [folder / name for name in ("explanation.json", "maps.npy", "picture.png", "figure.png")]

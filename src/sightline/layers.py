@@ -76,9 +76,14 @@ def find(model: nn.Module, layer: LayerLike) -> Layer:
     if whole and (own := _plainly(names, whole)) in names:
         return Layer(own, names[own], part=part)
     near = difflib.get_close_matches(name, [n for n in names if n], n=4, cutoff=0.4) or [n for n in names if n][-4:]
-    raise LayerNotFound(
-        f"no layer {layer!r} in {type(model).__name__}; nearest: {', '.join(map(repr, near)) or 'none, it has none'}"
-    )
+    listed = ", ".join(map(repr, near)) or "none, it has none"
+    raise LayerNotFound(f"no layer {layer!r} in {type(_inside(model)).__name__}; nearest: {listed}")
+
+
+def _inside(model: nn.Module) -> nn.Module:
+    """The module itself, of one that is called in another way."""
+    inner = getattr(model, "module", None)
+    return inner if isinstance(inner, nn.Module) and hasattr(model, "call") else model
 
 
 def same_in(model: nn.Module, layers: Sequence[Layer]) -> list[Layer]:
@@ -224,7 +229,8 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
 
     Left out are maps of the scores themselves (a channel reaches one score only, as in
     SqueezeNet's last convolution) and maps cut off from the scores: those of an auxiliary head, and the patch
-    tokens of a class-token ViT's last block, from where the choice steps back to the layer before. Without
+    tokens of a class-token ViT's last block, from where the choice steps back to the layer before. Tokens count as
+    positions first of all where they are patches of the image, as far as can be told. Without
     `reach`, as for a model whose scores aren't finite, the last feature map is taken unseen.
     """
     if not calls:
@@ -232,13 +238,16 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
             "this model has no layers that can be read; ask about its image, by a method such as occlusion, rise or "
             "saliency"
         )
-    for strict in (True, False):
+    patches = _patched(calls, space)
+    for strict, any_tokens in ((True, False), (False, False), (True, True), (False, True)):
         cut: Layer | None = None
         stream: int | None = None
         for call in reversed(calls):
             found = layout(call.shape, space, strict=strict)
             if not call.feature or found is None or math.prod(found.grid) <= 1:
                 continue
+            if found.order is Order.TOKENS and not any_tokens and found.grid not in patches:
+                continue  # a sequence of something else, as of a question's words
             channels = call.shape[1] if found.order is Order.CHANNELS_FIRST else call.shape[-1]
             if stream not in (None, channels):
                 continue
@@ -253,6 +262,23 @@ def choose(calls: Sequence[Call], space: Sequence[int], reach: Reach | None) -> 
     raise NoSpace(
         f"no layer of this model has both space and a way to the score for an image of {tuple(space)}; name a layer"
     )
+
+
+def _patched(calls: Sequence[Call], space: Sequence[int]) -> set[tuple[int, ...]]:
+    """The grids of tokens that are patches of the image: a map of that grid came before, or tokens of twice its sides.
+
+    The latter where a transformer merges four patches to one.
+    """
+    drawn: set[tuple[int, ...]] = set()
+    patches: set[tuple[int, ...]] = set()
+    for call in calls:
+        found = layout(call.shape, space)
+        if found is not None and found.order is not Order.TOKENS:
+            drawn.add(found.grid)
+        elif found is not None:
+            halved = {tuple(-(-side // 2) for side in grid) for grid in patches}
+            patches |= {found.grid} & (drawn | halved)
+    return patches
 
 
 def choose_for_all(calls: Sequence[Call], space: Sequence[int], reach: Reach) -> Choice:

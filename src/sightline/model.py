@@ -70,8 +70,10 @@ class Model:
     @cached_property
     def weights_hash(self) -> str:
         """16 hex digits of SHA-256 over the parameters' and buffers' names, shapes and bytes, taken at first use."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.module.state_dict().items()):
+        digest, module = hashlib.sha256(), self.module
+        while isinstance(module, Adapted):
+            module = module.module
+        for name, value in sorted(module.state_dict().items()):
             if isinstance(value, Tensor):
                 digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
                 digest.update(_bytes(value))
@@ -119,10 +121,12 @@ def wrap(
     if task not in tuple(Task):
         raise ModelError(f"no task {task!r}; choose {', '.join(Task)}")
     own = name or type(module).__name__
+    if call is not None and not callable(call):
+        raise ModelError(f"call is a function of the module and an image, got {type(call).__name__}")
     if call is not None:
         module = Adapted(module, call)
     elif inputs is not None or image_name is not None:
-        module = Adapted(module, Inputs(inputs or {}, image_name))
+        module = Adapted(module, Inputs(inputs or {}, image_name).check())
     if isinstance(labels, Mapping):  # index -> name, as many data sets keep them
         labels = [labels[index] for index in sorted(labels)]
     return Model(

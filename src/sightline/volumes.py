@@ -20,9 +20,9 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor, nn
 
-from sightline.ask import ask
+from sightline.ask import ask, is_list
 from sightline.asking import Progress
-from sightline.errors import ModelError, PictureError, first_line
+from sightline.errors import LayerError, ModelError, PictureError, first_line
 from sightline.explainer import NO_LAYER, NO_LAYER_WHY, layers_of, of_all, of_one
 from sightline.explanation import is_fine
 from sightline.layers import LayerLike
@@ -319,6 +319,12 @@ def explain_volume(
     image = voxels[None].to(model.like)
     if size is not None:
         image = resized(image, size)
+    if model.task is not Task.CLASSES and not callable(target):
+        raise ModelError(
+            f"of a volume classes are asked, and {model.name} gives {model.task}; give a callable that reads its output"
+        )
+    if is_list(layer):
+        raise LayerError("explain_volume takes one layer, got a list; ask about each by itself")
     rule, asking = method_of(method), of_all(of_one(target), model, 1)
     layers, why = layers_of(model, image, layer) if rule.layered else ([], "")
     result = ask(model.module, image, asking, layers, [rule], seed=seed, progress=lambda _: progress)

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from sightline.cli import options
 from sightline.cli.explain import sample
+from sightline.cli.media import is_media
 from sightline.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Draw several methods, layers and targets of one picture on one sheet, each with its cost."""
-    from sightline.errors import SightlineError
+    from sightline.errors import PictureError, SightlineError
     from sightline.explainer import compare
     from sightline.methods import METHODS, method
 
     rows = METHODS if methods == "all" else tuple(method(name) for name in options.names(methods))
     source = picture or str(sample())
+    if is_media(source):
+        raise PictureError(f"compare takes pictures; {source} is a video or a volume, which explain takes")
     loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype)
     named: Any = None if layers is None else [name.strip() for name in layers.split(",")]
     asked: Any = None if not target else target[0] if len(target) == 1 else target

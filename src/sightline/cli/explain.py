@@ -87,13 +87,18 @@ def command(
         for why in explanations_of(loaded, paths, how, failed, console):
             rows += _written(why, out, boxed, plain, taken, check)
             small += [_thumbnail(one) for one in why] if contact else []
+        unused_here = {"--box": boxed, "--plain": plain, "--check": check, "--sheet": contact, "--size": size}
+        if films and any(unused_here.values()):
+            aside = ", ".join(name for name, value in unused_here.items() if value)
+            console.print(f"[yellow]note:[/] of videos and volumes {aside} is left aside", highlight=False)
         for film in films:
             try:
-                rows += explain_media(loaded, film, how, scale, out, console)
+                rows += explain_media(loaded, film, how, scale, out, console, taken)
             except PictureError as error:
                 failed.append(str(error))
     if small:
-        _contact_sheet(small, out / "sheet.png")
+        _contact_sheet(small, out / "sheet.png", boxed)
+        rows[-1]["files"].append(str(out / "sheet.png"))
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows and loaded is not None:
@@ -160,7 +165,7 @@ def explanations_of(
                         model, pictures, asked, question=how.question, text=how.text, layers=how.layer,
                         methods=[how.method], seed=how.seed, progress=watch,
                     )  # fmt: skip
-                except TargetError as error:
+                except (TargetError, PictureError) as error:  # as of a mask of another size
                     if not one_by_one or len(paths) == 1:
                         raise
                     failed.append(f"{read[0][0]}: {error}")
@@ -182,7 +187,8 @@ def _written(
         rows = []
         for one in why:
             named = f"-{slug(one.layer)}" if one.layer_why == AS_ASKED else ""
-            stem = f"{Path(why.path or 'picture').stem}-{slug(one.name)}-{slug(one.method)}{named}"
+            asked = f"-{slug(why.question)}" if why.question else ""
+            stem = f"{Path(why.path or 'picture').stem}{asked}-{slug(one.name)}-{slug(one.method)}{named}"
             base = out / unused(stem, taken)
             picture = one.overlay(boxed=boxed) if plain else one.figure(boxed=boxed)
             files = [base.with_name(base.name + ".png"), base.with_name(base.name + ".npy")]
@@ -217,10 +223,10 @@ def _thumbnail(why: "Explanation") -> "Explanation":
     return replace(why, picture=picture, framing=framing)
 
 
-def _contact_sheet(whys: list["Explanation"], file: Path) -> None:
+def _contact_sheet(whys: list["Explanation"], file: Path, boxed: bool) -> None:
     from sightline.render import EVIDENCE, SIGNED, Tile, sheet
 
-    tiles = [Tile(why.overlay(), why.title, Path(why.path or "").name) for why in whys]
+    tiles = [Tile(why.overlay(boxed=boxed), why.title, Path(why.path or "").name) for why in whys]
     sheet(tiles, title=whys[0].how, bar=SIGNED if whys[0].signed else EVIDENCE).save(file, compress_level=1)
 
 
@@ -280,7 +286,7 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
 
 def _said(row: dict[str, Any]) -> str:
     """What was asked in words, and what the model says of the picture."""
-    return f"{row['question']} {row['said']}" if row["question"] else str(row["said"])
+    return f"{row['question'].rstrip('? ')}? {row['said']}" if row["question"] else str(row["said"])
 
 
 def report(failed: list[str]) -> None:

@@ -23,18 +23,19 @@ def is_media(path: str | Path) -> bool:
 
 
 def explain_media(
-    model: "Model", path: Path, how: "How", scale: str, out: Path, console: Console
+    model: "Model", path: Path, how: "How", scale: str, out: Path, console: Console, taken: set[str]
 ) -> list[dict[str, Any]]:
     """Explain a video or a volume and write what was found to a folder; a row of facts for each target.
 
     A video becomes a video, a sheet of frames and the raw map; a volume a sheet of slices and the map in voxels.
+    `taken` are the names of files written before, which aren't used again.
     Raises PictureError, TargetError, LayerError, MethodError and ModelError.
     """
     explained = _explained_clip if _is_clip(path) else partial(_explained_volume, scale=scale)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with watching(console) as (bars, _):
-            return explained(model, path, how, out, _bar(bars), console)
+            return explained(model, path, how, out, _bar(bars), console, taken)
     except OSError as error:
         raise ModelError(f"{out} can't be written to ({error}); choose another folder with --out") from error
 
@@ -44,7 +45,7 @@ Bar = Callable[[str], Callable[[int, int], None]]
 
 
 def _explained_clip(
-    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console
+    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console, taken: set[str]
 ) -> list[dict[str, Any]]:
     import numpy as np
 
@@ -53,12 +54,14 @@ def _explained_clip(
     clip = read_clip(path)
     if clip.broken:
         _note(console, clip.broken)
+    if clip.frames < model.frames:
+        _note(console, f"{model.name} takes {model.frames} frames and the video has {clip.frames}: some are seen twice")
     why = explain_clip(
         model, clip, _asked(how), question=how.question, text=how.text, layer=how.layer, method=how.method,
         seed=how.seed, progress=bar("explaining"),
     )  # fmt: skip
     rows = []
-    for k, base in enumerate(_bases(path, why, out)):
+    for k, base in enumerate(_bases(path, why, out, taken)):
         files = [base.with_name(base.name + ending) for ending in (".mp4", ".png", ".npy")]
         why.write(files[0], k, progress=bar(f"writing {files[0].name}"))
         why.figure(k).save(files[1], compress_level=1)
@@ -70,20 +73,20 @@ def _explained_clip(
 
 
 def _explained_volume(
-    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console, *, scale: str
+    model: "Model", path: Path, how: "How", out: Path, bar: Bar, console: Console, taken: set[str], *, scale: str
 ) -> list[dict[str, Any]]:
     from sightline.volumes import explain_volume, read_volume
 
     volume = read_volume(path)
-    _note(console, f"the model sees the voxels, {' x '.join(map(str, volume.size))}, with their values {scale}")
     if how.question or how.text:
-        raise ModelError("of a volume nothing is asked in words; leave the question out")
+        raise ModelError("of a volume nothing is asked in words; leave --question and --text out")
     why = explain_volume(
         model, volume, _asked(how), layer=how.layer, method=how.method, scale=scale, seed=how.seed,
         progress=bar(how.method),
     )  # fmt: skip
+    _note(console, f"the model saw the voxels, {' x '.join(map(str, volume.size))}, with their values {scale}")
     rows = []
-    for k, base in enumerate(_bases(path, why, out)):
+    for k, base in enumerate(_bases(path, why, out, taken)):
         files = [
             base.with_name(base.name + ending) for ending in (".png", ".npy" if volume.affine is None else ".nii.gz")
         ]
@@ -98,12 +101,11 @@ def _asked(how: "How") -> Any:
     return None if not how.target else how.target[0] if len(how.target) == 1 else how.target
 
 
-def _bases(path: Path, why: Any, out: Path) -> list[Path]:
+def _bases(path: Path, why: Any, out: Path, taken: set[str]) -> list[Path]:
     """Where each target's files go, without their endings: `clip-CLASS-METHOD`."""
     from sightline.cli.explain import slug, unused
     from sightline.explainer import AS_ASKED
 
-    taken: set[str] = set()
     stem = path.name.removesuffix(".gz").rpartition(".")[0]
     named = f"-{slug(why.layer)}" if why.layer_why == AS_ASKED else ""
     return [out / unused(f"{stem}-{slug(asked.name)}-{slug(why.method)}{named}", taken) for asked in why.asked]

@@ -75,7 +75,7 @@ class OneByOne(Adapted):
 
     def each(self, images: Tensor) -> Any:
         """The outputs of the images, one pass each."""
-        return joined([self(image) for image in torch.split(images, 1)])
+        return joined([self(image) for image in torch.split(images, 1)], [1] * len(images))
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Inputs:
 
     `values` are keyword arguments. A tensor has a row for each image, or one row for all; anything else is passed
     as it is. Where versions of images are asked about, one version of each after the other, each gets its image's rows.
+    The model is given copies, which it may overwrite.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -92,6 +93,26 @@ class Inputs:
     def __call__(self, module: nn.Module, image: Tensor) -> Any:
         rows = {name: _spread(name, value, image) for name, value in self.values.items()}
         return module(image, **rows) if self.image_name is None else module(**{self.image_name: image}, **rows)
+
+    def check(self, images: int | None = None) -> Self:
+        """The same, for so many images, or for any number of them, one by one.
+
+        Raises ModelError for an input that has other rows, or no name.
+        """
+        if not isinstance(self.values, Mapping) or not all(isinstance(name, str) for name in self.values):
+            raise ModelError(f"inputs are a mapping from names to values, got {type(self.values).__name__}")
+        for name, value in self.values.items():
+            if isinstance(value, Tensor) and value.ndim and len(value) not in (1, images):
+                if images is None:
+                    raise ModelError(
+                        f"input {name!r} has {len(value)} rows, and any picture may be asked about; give it one row. "
+                        "Rows for each image go with sightline.maps(..., inputs=); what has no rows, with call="
+                    )
+                raise ModelError(
+                    f"input {name!r} has {len(value)} rows for {images} image{'s' * (images != 1)}; give it one row, "
+                    "or one for each image; what has no rows is given by a function: sightline.wrap(..., call=)"
+                )
+        return self
 
     def of(self, images: slice) -> Self:
         rows = {name: value[images] if _has_rows(value) else value for name, value in self.values.items()}
@@ -107,13 +128,11 @@ def _spread(name: str, value: Any, image: Tensor) -> Any:
         return value
     value = value.to(image.device, image.dtype if value.is_floating_point() else None)
     if not value.ndim or len(value) == len(image):
-        return value
+        return value.clone()
     if len(value) > len(image):
-        return value[: len(image)]  # a layer is looked for with the first image alone
+        return value[: len(image)].clone()  # a layer is looked for with the first image alone
     if len(image) % len(value):
-        raise ModelError(
-            f"input {name!r} has {len(value)} rows for {len(image)} images; give it one row, or one for each image"
-        )
+        raise ModelError(f"input {name!r} has {len(value)} rows, and {len(image)} images are asked about")
     return value.repeat(len(image) // len(value), *[1] * (value.ndim - 1))
 
 

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from sightline.engine.adapted import OneByOne
+from sightline.engine.adapted import Adapted, OneByOne
 from sightline.engine.loan import borrowed
 from sightline.errors import LayerError, ModelError, first_line
 from sightline.layers import Layer
+
+_FAILURES = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
+"""What the code of a model raises that is given what it doesn't take."""
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -86,8 +89,10 @@ def run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]]
             return model.each(image) if isinstance(model, OneByOne) and not hooks else model(image)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, AssertionError) as error:
+        except _FAILURES as error:
             reason = first_line(error)
+            while isinstance(model, Adapted):
+                model = model.module
             raise ModelError(
                 f"{type(model).__name__} failed on an image of shape {tuple(image.shape)}, {image.dtype}: {reason}"
             ) from error

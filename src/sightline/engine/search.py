@@ -7,17 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sightline.engine.adapted import Adapted
 from sightline.engine.loan import borrowed
 from sightline.engine.mixed import mixed
 from sightline.engine.passes import Hook, main_tensor, plain, replaced, run
+from sightline.errors import ModelError
 from sightline.layers import Call, Layer, Layout, is_feature
 
 
 def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
     """Every module's last call that gave a floating-point tensor, in the order of completion, and the output.
 
-    A module that hands on a tensor unchanged isn't listed, except a container in the place of its last part.
+    A module that hands on a tensor unchanged isn't listed, except a container in the place of its last part. Of a
+    model with other inputs only calls that depend on the image count.
     """
+    of_image = dependent(model, image) if isinstance(model, Adapted) else None
     found: list[Call] = []
     counts: dict[nn.Module, int] = {}
     others = mixed(model)  # in whose sequences no grid can be told
@@ -43,7 +47,38 @@ def trace(model: nn.Module, image: Tensor) -> tuple[list[Call], Any]:
     hooks = [(module, listed(name)) for name, module in model.named_modules() if name]
     with borrowed(model), torch.inference_mode(False), torch.no_grad():
         output = run(model, plain(image), hooks)
-    return [call for call in found if call.times == counts[call.layer.module]], output
+    if of_image is None:
+        return [call for call in found if call.times == counts[call.layer.module]], output
+    latest = dict(sorted(of_image, key=lambda each: each[1]))
+    kept = [call for call in found if call.times == latest.get(call.layer.module)]
+    return [_numbered(call, counts[call.layer.module]) for call in kept], output
+
+
+def _numbered(call: Call, of: int) -> Call:
+    """The call, its layer naming its number where it isn't the last of so many."""
+    return call if call.times == of else replace(call, layer=replace(call.layer, call=call.times - 1))
+
+
+def dependent(model: nn.Module, image: Tensor) -> set[tuple[nn.Module, int]] | None:
+    """The calls (module, counted from 1) whose output depends on the image; None where that can't be told.
+
+    The image is set to NaN, which no operation swallows; outputs that hold NaN depend on it.
+    """
+    found: set[tuple[nn.Module, int]] = set()
+    counts: dict[nn.Module, int] = {}
+
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        counts[module] = counts.get(module, 0) + 1
+        value = main_tensor(output)
+        if value is not None and bool(value.isnan().any()):
+            found.add((module, counts[module]))
+
+    try:
+        with borrowed(model), torch.inference_mode(False), torch.no_grad():
+            run(model, torch.full_like(image, torch.nan), [(module, hook) for module in model.modules()])
+    except ModelError:  # as of code that looks at values
+        return None
+    return found or None
 
 
 def reach(

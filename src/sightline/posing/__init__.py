@@ -91,15 +91,27 @@ def pose(setting: Setting, targets: Sequence[Any] | None) -> Question:
     asked = _suggested(setting) if targets is None else [text for one in targets for text in _spread(setting, one)]
     if setting.text is not None and setting.model.task is Task.LIKENESS and targets is not None:
         asked = [f"text:{setting.text}", *asked]
+    if not asked:
+        raise TargetError(f"nothing is asked of {setting.model.name}: {_nothing(setting)}")
     posed = [_posed(setting, each) for each in asked]
     return Question(
         several(*(each.target for each in posed)),
         several=len(posed) > 1,
         labels=setting.model.labels,
         multi_label=setting.model.multi_label,
-        names=tuple(Asked(each.name, each.index, each.box) for each in posed),
+        names=tuple(
+            Asked(each.name, each.index, each.box, "" if callable(text) else str(text).strip())
+            for text, each in zip(asked, posed, strict=True)
+        ),
         shares=tuple(each.share for each in posed),
     )
+
+
+def _nothing(setting: Setting) -> str:
+    """Why there may be nothing to ask about."""
+    if setting.model.task is Task.BOXES and not boxes.found_boxes(setting):
+        return "it finds no box in the picture"
+    return "the list of targets is empty, or ends at 0"
 
 
 def said(setting: Setting) -> str:
@@ -119,6 +131,8 @@ def _posed(setting: Setting, asked: Any) -> Posed:
     if callable(asked):
         return Posed(asked, name_of(asked).replace("<lambda>", "target"))
     text = str(asked).strip()
+    if not text:
+        raise TargetError("an empty target was given; `sightline targets` lists what can be asked")
     head, _, rest = text.partition(":")
     if head.casefold() == "not":
         inner = _posed(setting, rest)

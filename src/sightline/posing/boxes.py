@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sightline.errors import TargetError
 from sightline.geometry import Box
+from sightline.posing.regions import NUMBER
 from sightline.posing.setting import Posed, Setting
 from sightline.targets import box, candidates, detections
 from sightline.targets.boxes import matching
@@ -14,11 +15,15 @@ SAID = 9  # boxes listed
 
 def numbered(setting: Setting, text: str) -> Posed:
     """`box:2`, counted from 1 in the order of their shares, or `box:X0,Y0,X1,Y1:NAME` in the picture's pixels."""
-    if given := re.fullmatch(r"([\d.]+(?:,[\d.]+){3})(?::(.+))?", text.replace(" ", "")):
+    if given := re.fullmatch(rf"(-?{NUMBER}(?:,-?{NUMBER}){{3}})(?::(.+))?", re.sub(r"\s*,\s*", ",", text)):
         return _own(setting, [float(part) for part in given[1].split(",")], given[2] or "")
     found = found_boxes(setting)
+    if not found:
+        raise TargetError("the model finds no box in the picture; ask about one of your own, box:X0,Y0,X1,Y1:NAME")
     if not re.fullmatch(r"\d+", text) or not 1 <= int(text) <= len(found):
-        raise TargetError(f"no box {text!r}; the model finds {said(setting) or 'none'}; give one's number")
+        raise TargetError(
+            f"no box {text!r}; the model finds {said(setting) or 'none'}; give one's number, or box:X0,Y0,X1,Y1:NAME"
+        )
     return _posed(setting, *found[int(text) - 1], name=f"box {text}: ")
 
 
@@ -48,6 +53,9 @@ def _own(setting: Setting, corners: Sequence[float], name: str) -> Posed:
         raise TargetError(f"box {corners} has no area; expected X0,Y0,X1,Y1 with X1 > X0 and Y1 > Y0")
     x0, y0 = setting.framing.point_in_image(*corners[:2])
     x1, y1 = setting.framing.point_in_image(*corners[2:])
+    width, height = setting.framing.image
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise TargetError(f"box {corners} lies outside what the model sees of the picture")
     found = candidates(setting.output)
     if name:
         index = setting.model.labels.index(name)

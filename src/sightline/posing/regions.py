@@ -10,11 +10,13 @@ from scipy import ndimage
 from torch import Tensor
 
 from sightline.errors import PictureError, TargetError
+from sightline.geometry import Box
 from sightline.posing.setting import Posed, Setting
 from sightline.targets import pixel_logits, region
 from sightline.targets.regions import at_size
 
 BACKGROUND = ("background", "__background__", "unlabeled", "void")
+NUMBER = r"\d+(?:\.\d+)?"
 LISTED = 0.01  # of the cells, from which a class is worth naming
 
 
@@ -32,7 +34,10 @@ def masked(setting: Setting, text: str) -> Posed:
     """`region:MASK.png` or `region:MASK.png:NAME`: a class over a mask of the picture's size, by default the class
     that the model sees most of there."""
     file, _, name = text.rpartition(":") if not Path(text).is_file() else (text, "", "")
-    mask = setting.framing.to_image(_mask(file or text, setting.framing.picture))
+    whole = _mask(file or text, setting.framing.picture)
+    if not whole.any():
+        raise TargetError(f"mask {file or text!r} is empty: all of it is 0")
+    mask = setting.framing.to_image(whole)
     if not mask.any():
         raise TargetError(f"the model sees nothing of the region {text!r}: it lies outside the image")
     return _over(setting, mask, name, f"in {Path(file or text).name}")
@@ -102,11 +107,21 @@ def _posed(setting: Setting, mask: Tensor, index: int, where: str = "") -> Posed
     values = pixel_logits(setting.output)[0].float().cpu().softmax(0)[index]
     weights = at_size(mask, (values.shape[0], values.shape[1]))
     share = float((values * weights).sum() / weights.sum())
-    return Posed(target, f"{setting.model.labels[index]} {where}".strip(), index, share)
+    box = _around(setting, mask) if where else None
+    return Posed(target, f"{setting.model.labels[index]} {where}".strip(), index, share, box)
+
+
+def _around(setting: Setting, mask: Tensor) -> Box:
+    """The box around a mask (h, w) of the image, in the picture's pixels."""
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    across, down = setting.framing.image[0] / mask.shape[1], setting.framing.image[1] / mask.shape[0]
+    x0, y0 = setting.framing.point_in_picture(int(columns[0]) * across, int(rows[0]) * down)
+    x1, y1 = setting.framing.point_in_picture((int(columns[-1]) + 1) * across, (int(rows[-1]) + 1) * down)
+    return x0, y0, x1, y1
 
 
 def _point(text: str) -> tuple[tuple[float, float], str]:
-    found = re.fullmatch(r"\s*([\d.]+)\s*,\s*([\d.]+)\s*(?::(.*))?", text)
+    found = re.fullmatch(rf"\s*({NUMBER})\s*,\s*({NUMBER})\s*(?::(.*))?", text)
     if not found:
         raise TargetError(f"{text!r} is no point; expected X,Y in the picture's pixels, as 120,80 or 120,80:cat")
     return (float(found[1]), float(found[2])), (found[3] or "").strip()

@@ -65,7 +65,7 @@ class Setting:
         """A point of the picture in the image. Raises TargetError where the model can't see it."""
         across, down = self.framing.point_in_image(x, y)
         width, height = self.framing.image
-        if not (0 <= across <= width and 0 <= down <= height):
+        if not (0 <= across < width and 0 <= down < height):
             raise TargetError(f"the point {x:g},{y:g} isn't in what the model sees of the picture")
         return across, down
 

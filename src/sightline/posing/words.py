@@ -43,7 +43,7 @@ def _place(setting: Setting, text: str) -> int:
         return places[0]
     numbered = ", ".join(f"{place} {each.text}" for place, each in enumerate(words, 1))
     fits = "fits no word" if not places else f"fits {len(places)} words"
-    raise TargetError(f"word:{text} {fits} of what was written: {numbered}; give a word's number")
+    raise TargetError(f"{text!r} {fits} of what was written: {numbered}; give a word's number")
 
 
 def _posed(setting: Setting, tokens: slice, name: str) -> Posed:

@@ -71,7 +71,7 @@ def opened(
             )
         model = replace(model, module=OneByOne(module, call)) if alone.numel() else model  # else another size may do
     if alone.ndim == 2 and alone.shape[1] == IMAGENETS:
-        model = replace(model, labels=imagenets_labels())
+        model = replace(model, labels=imagenets_labels(), note=f"{model.note}; and ImageNet's names of its classes")
     return replace(model, task=Task.REGIONS) if alone.ndim == 4 else model
 
 

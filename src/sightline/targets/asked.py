@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -55,6 +55,10 @@ def phrase(text: str | int, labels: Labels) -> Phrase:
     """
     if isinstance(text, int):
         return Phrase(text)
+    if not text.strip():
+        raise TargetError("an empty target was given; name a class, or leave it out")
+    if text.casefold().startswith("top:") and not re.fullmatch(r"top:\d+", text.casefold()):
+        raise TargetError(f"{text!r} is no number of classes; expected one, as in top:5")
     if text.casefold().startswith("top:"):
         raise TargetError(f"{text!r} stands alone, for the highest classes; leave out the other targets")
     if text.casefold().startswith("not:"):
@@ -79,6 +83,7 @@ class Asked:
     name: str
     index: int | None = None
     box: tuple[float, float, float, float] | None = None
+    text: str = field(default="", compare=False)  # what was typed, where that isn't simply a class's name
 
     @property
     def facts(self) -> dict[str, Any]:

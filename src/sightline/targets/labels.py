@@ -28,18 +28,18 @@ class Labels:
         return self.names[index].split(",")[0].strip() if 0 <= index < len(self.names) else str(index)
 
     def index(self, asked: str, *, whole: bool = False) -> int:
-        """The class that a name, synonym, wnid or index in digits means.
+        """The class that a name, synonym, wnid or index in digits means, where digits are no class's name.
 
         Unless it must be `whole`, a name needn't be where its words fit one class only ("tabby cat", "great
         white"). Raises TargetError, with the nearest names, where it fits none or several.
         """
         text = _spoken(asked)
-        if re.fullmatch(r"\d+", text):
+        spoken = [[_spoken(part) for part in name.split(",")] for name in self.names]
+        exact = [i for i, names in enumerate(spoken) if text in names]
+        if re.fullmatch(r"\d+", text) and not exact:
             return int(text)
         if text in self.wnids:
             return self.wnids.index(text)
-        spoken = [[_spoken(part) for part in name.split(",")] for name in self.names]
-        exact = [i for i, names in enumerate(spoken) if text in names]
         words = set(text.split())
         part = [
             i for i, names in enumerate(spoken)

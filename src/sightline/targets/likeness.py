@@ -26,6 +26,9 @@ def embedding(output: Any) -> Tensor:
 def like(reference: Tensor) -> Target:
     """The cosine, in -1..1, of an image's embedding with the reference (D,), or (N, D) for one of each image."""
 
+    if not reference.any():
+        raise TargetError("the embedding to compare with is all zeros, and nothing is like it")
+
     def score(output: Any) -> Tensor:
         own = wide(embedding(output))
         if reference.shape[-1] != own.shape[1]:

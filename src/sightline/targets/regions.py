@@ -31,6 +31,9 @@ def region(mask: Tensor, index: int) -> Target:
     if mask.ndim not in (2, 3) or not (mask > 0).flatten(-2).any(-1).all():
         raise TargetError(f"a region needs a mask (height, width) with a pixel in it, got {tuple(mask.shape)}")
 
+    if (mask < 0).any():
+        raise TargetError("a region's weights are 0 and more, and this mask has negative ones")
+
     def score(output: Any) -> Tensor:
         values = pixel_logits(output)
         if not -values.shape[1] <= index < values.shape[1]:

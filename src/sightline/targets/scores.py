@@ -120,6 +120,8 @@ def _columns(scores: Tensor) -> Tensor:
 
 def all_of(indices: Sequence[int]) -> Target:
     """The sum of the logits of a set of classes, as of labels that are there together."""
+    if not len(indices):
+        raise TargetError("labels together are one label or more, none was given")
     each = class_([list(indices)])
     return named(lambda output: each(output).sum(1), f"classes {' + '.join(map(str, indices))}")
 

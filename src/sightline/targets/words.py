@@ -18,7 +18,9 @@ def written(tokens: Sequence[int], part: slice = slice(None)) -> Target:
     sentence is the Grad-CAM paper's score of a caption (arXiv 1610.02391, section 7.1).
     Raises TargetError where the model gives fewer rows or knows fewer tokens.
     """
-    ids = torch.tensor(list(tokens))
+    ids = torch.tensor(list(tokens), dtype=torch.long)
+    if not len(ids[part]) or int(ids.min()) < 0:
+        raise TargetError(f"the tokens {list(tokens)} have none to score in {part}; expected token ids, 0 and more")
 
     def score(output: Any) -> Tensor:
         values = logits(output)
