@@ -6,8 +6,8 @@ two rounds: words and pairs of words that are true of some shape of the picture 
 largest value alone; then also how large ("large red"), and how each lies to the others. Masks are not used.
 
 Everything is drawn from seeds, nothing is downloaded. AdamW on one-cycle schedules, pictures turned and mirrored, bf16
-autocast, one thread: five minutes for the eye, one and two for the nets. What is done lies in FOLDER, and is gone on from.
-With `--report` nothing is trained: the embedded nets are measured, and the figures put into their cards.
+autocast, one thread: five minutes for the eye, one and two for the nets. What is done lies in FOLDER, and is gone on
+from. With `--report` nothing is trained: the embedded nets are measured, and the figures put into their cards.
 """
 
 import argparse
