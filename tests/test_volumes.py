@@ -283,3 +283,8 @@ def test_a_volume_is_asked_about_classes_at_one_layer(nifti: Path) -> None:
         explain_volume(wrap(Bright(), task="regions"), nifti, "1")
     with pytest.raises(LayerError, match="explain_volume takes one layer, got a list"):
         explain_volume(Bright(), nifti, 1, layer=["relu", "relu"])  # type: ignore[arg-type]
+
+
+def test_labels_that_are_not_the_models_are_refused(nifti: Path) -> None:
+    with pytest.raises(ModelError, match="Bright has 2 classes and 3 labels; give it its own"):
+        explain_volume(wrap(Bright(), labels=["a", "b", "c"]), nifti, 1, layer="relu")

@@ -24,7 +24,16 @@ from sightline import engine, regions
 from sightline.ask import ask
 from sightline.asking import Progress
 from sightline.errors import ModelError, PictureError, TargetError, first_line
-from sightline.explainer import NO_LAYER, NO_LAYER_WHY, explained, layers_of, of_all, of_one
+from sightline.explainer import (
+    NO_LAYER,
+    NO_LAYER_WHY,
+    explained,
+    layers_of,
+    of_all,
+    of_one,
+    probabilities_of,
+    shares_of,
+)
 from sightline.explanation import Explanation, is_fine
 from sightline.geometry import Framing
 from sightline.layers import LayerLike
@@ -332,9 +341,7 @@ def _as_one(
     layers, why = layers_of(model, image, layer) if rule.layered else ([], "")
     result = ask(model.module, image, asking, layers, [rule], seed=seed, progress=lambda _: progress)
     found = result.found[0]
-    shares = None
-    if model.task is Task.CLASSES:
-        shares = probabilities(logits(result.output), multi_label=model.multi_label)[0].tolist()
+    shares = shares_of(model, result)
     asked = tuple(result.asked[0])
     return ClipExplanation(
         clip=clip,
@@ -343,7 +350,7 @@ def _as_one(
         seen=tuple(seen),
         asked=asked,
         scores=tuple((score,) for score in result.scores[0].tolist()),
-        probabilities=tuple(None if shares is None or one.index is None else shares[one.index] for one in asked),
+        probabilities=probabilities_of(shares, asked, 0),
         model=model.name,
         source=model.source,
         weights_hash=model.weights_hash,

@@ -208,9 +208,7 @@ def _explanations(
     model: Model, sources: Sequence[PictureLike], pictures: Sequence[Image], result: Result, asked: Question, why: str,
     seed: int, words: Said, claims: Callable[..., Claim],
 ) -> list[list[Explanation]]:  # fmt: skip
-    shares = _shares(model, result)
-    if shares is not None and model.labels and len(model.labels) != shares.shape[1]:
-        raise ModelError(f"{model.name} has {shares.shape[1]} classes and {len(model.labels)} labels; give it its own")
+    shares = shares_of(model, result)
     return [
         [
             Explanation(
@@ -219,7 +217,7 @@ def _explanations(
                 maps=found.maps[n].float().cpu(),
                 asked=tuple(result.asked[n]),
                 scores=tuple(result.scores[n].tolist()),
-                probabilities=asked.shares or _of_asked(shares, result.asked[n], n),
+                probabilities=asked.shares or probabilities_of(shares, result.asked[n], n),
                 predictions=_predictions(model, shares, n),
                 question=words.question,
                 said=words.answer or _answer(model, shares, n),
@@ -282,8 +280,11 @@ def _numbers(output: Any) -> torch.Tensor:
     return output.reshape(len(output), -1) if isinstance(output, torch.Tensor) else logits(output)
 
 
-def _shares(model: Model, result: Result) -> torch.Tensor | None:
-    """The classes' probabilities (N, classes); None for other outputs, and for a single number, which may be any."""
+def shares_of(model: Model, result: Result) -> torch.Tensor | None:
+    """The classes' probabilities (N, classes); None for other outputs, and for a single number, which may be any.
+
+    Raises ModelError where the model has other labels than classes.
+    """
     if model.task not in (Task.CLASSES, Task.ANSWERS):
         return None
     try:
@@ -292,6 +293,8 @@ def _shares(model: Model, result: Result) -> torch.Tensor | None:
         return None
     if values.ndim != 2 or (values.shape[1] == 1 and not model.multi_label):
         return None
+    if model.labels and len(model.labels) != values.shape[1]:
+        raise ModelError(f"{model.name} has {values.shape[1]} classes and {len(model.labels)} labels; give it its own")
     return probabilities(values, multi_label=model.multi_label)
 
 
@@ -309,7 +312,8 @@ def _answer(model: Model, shares: torch.Tensor | None, n: int) -> str:
     return model.labels[int(shares[n].argmax())]
 
 
-def _of_asked(shares: torch.Tensor | None, asked: Sequence[Asked], n: int) -> tuple[float | None, ...]:
+def probabilities_of(shares: torch.Tensor | None, asked: Sequence[Asked], n: int) -> tuple[float | None, ...]:
+    """The probability of each class asked about in image `n`, None of what is no class."""
     return tuple(None if shares is None or one.index is None else float(shares[n, one.index]) for one in asked)
 
 

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from sightline.ask import ask, is_list
 from sightline.asking import Progress
 from sightline.errors import LayerError, ModelError, PictureError, first_line
-from sightline.explainer import NO_LAYER, NO_LAYER_WHY, layers_of, of_all, of_one
+from sightline.explainer import NO_LAYER, NO_LAYER_WHY, layers_of, of_all, of_one, probabilities_of, shares_of
 from sightline.explanation import is_fine
 from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.methods.grids import resized
 from sightline.model import Model, Task, wrap
 from sightline.render import EVIDENCE, SIGNED, Tile, overlay, sheet
-from sightline.targets import Asked, TargetLike, logits, probabilities
+from sightline.targets import Asked, TargetLike
 from sightline.types import Method
 
 Voxels = NDArray[np.floating]
@@ -329,15 +329,13 @@ def explain_volume(
     layers, why = layers_of(model, image, layer) if rule.layered else ([], "")
     result = ask(model.module, image, asking, layers, [rule], seed=seed, progress=lambda _: progress)
     found, asked = result.found[0], tuple(result.asked[0])
-    shares = None
-    if model.task is Task.CLASSES and logits(result.output).shape[1] > 1:
-        shares = probabilities(logits(result.output), multi_label=model.multi_label)[0].tolist()
+    shares = shares_of(model, result)
     return VolumeExplanation(
         volume=read,
         maps=found.maps[0].float().cpu(),
         asked=asked,
         scores=tuple(result.scores[0].tolist()),
-        probabilities=tuple(None if shares is None or one.index is None else shares[one.index] for one in asked),
+        probabilities=probabilities_of(shares, asked, 0),
         model=model.name,
         source=model.source,
         weights_hash=model.weights_hash,

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sightline.cli import options
-from sightline.cli.media import explain_media, is_media
+from sightline.cli.media import are_volumes, explain_media, is_media
 from sightline.cli.progress import watching
 from sightline.errors import ModelError, PictureError, TargetError
 
@@ -79,6 +79,8 @@ def command(
             failed.append(str(error))
     any_read = paths or films
     loaded = options.load_model(model, weights, labels, size, fit, mean, std, device, dtype) if any_read else None
+    if loaded is not None and not paths and are_volumes(films) and loaded.source == "import path":
+        loaded = replace(loaded, note="")  # it says how pictures would be prepared
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
     small: list[Explanation] = []

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from sightline.model import Model
 
 
+def are_volumes(paths: list[Path]) -> bool:
+    """Whether all are volumes, of which no picture's preprocessing is true."""
+    return bool(paths) and all(map(_is_volume, paths))
+
+
 def is_media(path: str | Path) -> bool:
     """Whether a file's name ends as a video's or a volume's does."""
     return _is_clip(path) or _is_volume(path)
