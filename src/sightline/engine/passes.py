@@ -14,8 +14,9 @@ from sightline.engine.loan import borrowed
 from sightline.errors import LayerError, ModelError, first_line
 from sightline.layers import Layer
 
-_FAILURES = (RuntimeError, AssertionError, TypeError, ValueError, LookupError, AttributeError)
-"""What the code of a model raises that is given what it doesn't take."""
+_TORCHS = (RuntimeError, AssertionError)
+_ANYS = (*_TORCHS, TypeError, ValueError, LookupError, AttributeError)
+"""What torch raises, and what any code does that is given inputs which it doesn't take."""
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -89,7 +90,7 @@ def run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]]
             return model.each(image) if isinstance(model, OneByOne) and not hooks else model(image)
         except torch.OutOfMemoryError:
             raise
-        except _FAILURES as error:
+        except _ANYS if isinstance(model, Adapted) else _TORCHS as error:
             reason = first_line(error)
             while isinstance(model, Adapted):
                 model = model.module
