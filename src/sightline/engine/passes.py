@@ -85,6 +85,7 @@ def replaced(output: Any, old: Tensor, new: Tensor) -> Any:
 
 
 def run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]]) -> Any:
+    failures = _ANYS if isinstance(model, Adapted) else _TORCHS
     with hooked(hooks):
         try:
             return model.each(image) if isinstance(model, OneByOne) and not hooks else model(image)
