@@ -91,7 +91,7 @@ def run(model: nn.Module, image: Tensor, hooks: Sequence[tuple[nn.Module, Hook]]
             return model.each(image) if isinstance(model, OneByOne) and not hooks else model(image)
         except torch.OutOfMemoryError:
             raise
-        except _ANYS if isinstance(model, Adapted) else _TORCHS as error:
+        except failures as error:
             reason = first_line(error)
             while isinstance(model, Adapted):
                 model = model.module
