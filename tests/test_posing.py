@@ -94,6 +94,8 @@ def test_an_answer_is_explained_under_its_question(
     again = sightline.explain(speakers.answerer(), picture, ["answer", "answer:green", "not:green"], question=question)
     assert [asked.name for asked in again.asked] == [said, "green", "against green"]
     assert_close(again.maps[0], why.maps[0])
+    checks = {check.name: check.passed for check in again[0].check().checks}
+    assert place is None or checks["class"] is not None, "an answer is a class like any other"
     assert again.probabilities[0] == pytest.approx(why.probabilities[0])
 
 

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import islice
@@ -397,7 +397,7 @@ def _by_frames(
         framing=one.framing,
         maps=torch.stack(maps, 1),
         seen=tuple(range(clip.frames)),
-        asked=questions[0],
+        asked=tuple(replace(each, box=None) for each in questions[0]),  # a box is another in each frame
         scores=tuple(zip(*scores, strict=True)),
         probabilities=tuple(None if None in each else sum(each) / len(each) for each in zip(*shares, strict=True)),
         model=one.model,

@@ -6,7 +6,7 @@ what a model's task takes for a plain answer: a class, a word, a sentence to com
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sightline.errors import TargetError
@@ -94,8 +94,11 @@ def pose(setting: Setting, targets: Sequence[Any] | None) -> Question:
     if not asked:
         raise TargetError(f"nothing is asked of {setting.model.name}: {_nothing(setting)}")
     posed = [_posed(setting, each) for each in asked]
+    phrases = tuple(each.phrase for each in posed if each.phrase is not None)
+    plain = len(phrases) == len(posed)
     return Question(
-        several(*(each.target for each in posed)),
+        None if plain else several(*(each.target for each in posed)),
+        (phrases,) if plain else (),
         several=len(posed) > 1,
         labels=setting.model.labels,
         multi_label=setting.model.multi_label,
@@ -136,7 +139,8 @@ def _posed(setting: Setting, asked: Any) -> Posed:
     head, _, rest = text.partition(":")
     if head.casefold() == "not":
         inner = _posed(setting, rest)
-        return Posed(counterfactual(inner.target), f"against {inner.name}", inner.index, box=inner.box)
+        phrase = None if inner.phrase is None else replace(inner.phrase, negated=not inner.phrase.negated)
+        return Posed(counterfactual(inner.target), f"against {inner.name}", inner.index, box=inner.box, phrase=phrase)
     if head.casefold() == "finer":
         return classes.finest(setting, rest)
     this, versus, that = text.partition("-vs:")

@@ -3,7 +3,7 @@
 from sightline.errors import TargetError
 from sightline.model import Task
 from sightline.posing.setting import Posed, Setting, refused
-from sightline.targets import all_of, class_, counterfactual, finer, logits, probabilities, top_indices, value
+from sightline.targets import Phrase, all_of, class_, counterfactual, finer, logits, probabilities, top_indices, value
 
 
 def one(setting: Setting, text: str) -> Posed:
@@ -32,7 +32,7 @@ def finest(setting: Setting, text: str) -> Posed:
         raise refused(setting, f"'finer:{text}'", (Task.CLASSES, Task.ANSWERS))
     inner = one(setting, text)
     assert inner.index is not None
-    return Posed(finer(inner.index), f"{inner.name}, finer", inner.index)
+    return Posed(finer(inner.index), f"{inner.name}, finer", inner.index, phrase=Phrase(inner.index, finer=True))
 
 
 def raises(setting: Setting, text: str) -> Posed:
@@ -51,7 +51,7 @@ def _class(setting: Setting, index: int) -> Posed:
     target = class_(index)
     target(setting.output)  # a class that isn't there is an error before any map is made
     shares = probabilities(logits(setting.output), multi_label=setting.model.multi_label)
-    return Posed(target, setting.model.labels[index], index, float(shares[0, index]))
+    return Posed(target, setting.model.labels[index], index, float(shares[0, index]), phrase=Phrase(index))
 
 
 def _number(setting: Setting, index: int) -> str:

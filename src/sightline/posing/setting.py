@@ -12,7 +12,7 @@ from sightline.errors import ModelError, TargetError
 from sightline.geometry import Box, Framing
 from sightline.language import Word
 from sightline.model import Model, Task
-from sightline.targets import Target
+from sightline.targets import Phrase, Target
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,17 @@ def asked_in_words(model: Model, question: str | None, text: str | None = None) 
 
 @dataclass(frozen=True)
 class Posed:
-    """One question of a setting: its target, its name, and the class, share (0..1) and box that it has, if any."""
+    """One question of a setting: its target, its name, and the class, share (0..1) and box that it has, if any.
+
+    `phrase` is the same as a question of classes, where it is one: such can be checked against other classes.
+    """
 
     target: Target
     name: str
     index: int | None = None
     share: float | None = None
     box: Box | None = None  # in the picture's pixels
+    phrase: Phrase | None = None
 
 
 def refused(setting: Setting, what: str, tasks: Sequence[Task]) -> TargetError:

@@ -73,6 +73,10 @@ class Place:
         return {"local_files_only": True} if self.is_local else {}
 
     def _read(self, read: Callable[[], Any]) -> Any:
+        bars = _transformers().utils.logging
+        quiet = self.is_local and bars.is_progress_bar_enabled()
+        if quiet:
+            bars.disable_progress_bar()
         try:
             return read()
         except Exception as error:  # the hub's client and the readers raise errors of many libraries
@@ -82,6 +86,9 @@ class Place:
                 else "fetch it once where there is a network, and give the path of its folder in place of its name"
             )
             raise ModelError(f"{self.name} can't be read by transformers ({first_line(error)}); {advice}") from error
+        finally:
+            if quiet:
+                bars.enable_progress_bar()
 
 
 def _transformers() -> Any:
