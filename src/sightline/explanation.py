@@ -193,9 +193,7 @@ class Explanation:
         if len(self) == 1:
             asked = f"{self.asking}; {self.how}" if self.question else self.how
             return captioned(Tile(self.overlay(boxed=boxed), self.title, f"{asked}{self._unlit}"), bar=bar)
-        tiles = [
-            Tile(one.overlay(boxed=boxed), one.title, f"score {_short(one.scores[0])}{one._unlit}") for one in self
-        ]
+        tiles = [Tile(one.overlay(boxed=boxed), one.title, f"score {short(one.scores[0])}{one._unlit}") for one in self]
         told = " ".join(filter(None, [self.asking, self.said]))
         return sheet(tiles, title=told or self.how, note=self.how if told else "", bar=bar)
 
@@ -297,7 +295,7 @@ def _corners(kept: list[float] | None) -> Box | None:
     return None if kept is None else (kept[0], kept[1], kept[2], kept[3])
 
 
-def _short(score: float) -> str:
+def short(score: float) -> str:
     """Two digits, as many behind the point as a small score needs."""
     return f"{score:.2f}" if abs(score) >= 0.01 else f"{score:.2g}"
 

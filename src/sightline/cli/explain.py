@@ -248,6 +248,7 @@ def unused(name: str, taken: set[str]) -> str:
 
 def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sample: bool) -> None:
     from sightline.explainer import NO_LAYER
+    from sightline.explanation import short
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("picture", "target", "probability", "score", "peak"):
@@ -257,7 +258,7 @@ def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sampl
         peak = "nothing lit" if row["peak"] is None else ", ".join(map(str, row["peak"]))
         peak += f", frame {row['peak_frame']}" if row.get("peak_frame") is not None else ""
         name = Path(row["picture"]).name
-        table.add_row(escape(name), escape(row["target"]["name"]), share, f"{row['score']:.2f}", peak)
+        table.add_row(escape(name), escape(row["target"]["name"]), share, short(row["score"]), peak)
     for picture, said in {row["picture"]: _said(row) for row in rows if row.get("said")}.items():
         console.print(f"{escape(Path(picture).name)}  {escape(said)}", highlight=False, soft_wrap=True)
     console.print(table)
