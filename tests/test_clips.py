@@ -21,11 +21,12 @@ from torch.testing import assert_close
 import sightline
 from sightline.cli.explain import How
 from sightline.cli.media import explain_media, is_media
-from sightline.clips import Clip, ClipExplanation, _upright, explain_clip, read_clip, spread, write_video
+from sightline.clips import ClipExplanation, explain_clip, spread
 from sightline.errors import MethodError, ModelError, PictureError, TargetError
 from sightline.model import Model, wrap
 from sightline.preprocess import Preprocess
 from sightline.render import colour
+from sightline.video import Clip, _upright, read_clip, write_video
 
 av = pytest.importorskip("av", reason="PyAV isn't installed")
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "src/sightline"
 ORDER = (
     "errors", "named", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking", "ask",
     "preprocess", "transforms", "language", "model", "randomised", "regions", "contours", "seeds", "exports", "images",
-    "adversarial", "trials", "metrics", "render", "checks", "posing", "explanation", "explainer", "signals", "volumes",
+    "video", "adversarial", "trials", "metrics", "render", "checks", "posing", "explanation", "explainer", "signals", "volumes",
     "clips", "bundled", "sources", "datasets", "evaluation", "cli",
 )  # fmt: skip
 

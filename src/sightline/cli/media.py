@@ -54,7 +54,8 @@ def _explained_clip(
 ) -> list[dict[str, Any]]:
     import numpy as np
 
-    from sightline.clips import explain_clip, read_clip
+    from sightline.clips import explain_clip
+    from sightline.video import read_clip
 
     clip = read_clip(path)
     if clip.broken:
@@ -134,9 +135,9 @@ def _note(console: Console, words: str) -> None:
 
 
 def _is_clip(path: str | Path) -> bool:
-    from sightline.clips import CLIP_SUFFIXES
+    from sightline.video import SUFFIXES
 
-    return Path(path).name.lower().endswith(CLIP_SUFFIXES)
+    return Path(path).name.lower().endswith(SUFFIXES)
 
 
 def _is_volume(path: str | Path) -> bool:
