@@ -185,6 +185,22 @@ def test_of_a_layer_called_for_two_images_the_call_for_the_one_asked_about_is_ch
     assert found.shape == (1, 8, 8)
 
 
+class Between(Pair):
+    """The same, with the image called for between two calls for the other."""
+
+    def forward(self, image: Tensor, other: Tensor) -> Tensor:
+        first, seen, last = self.encoder(other), self.encoder(image), self.encoder(other)
+        return (seen.mean((2, 3)) * (first + last).mean((2, 3))).sum(1, keepdim=True)
+
+
+def test_the_images_call_is_told_by_what_depends_on_it_wherever_it_comes() -> None:
+    image, other = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    net = Between()
+    found = sightline.maps(net, image, 0, inputs={"other": other})
+    assert_close(found, sightline.maps(net, image, 0, inputs={"other": other}, layer=("encoder", 1)))
+    assert found.abs().max() > 0 or not net.encoder(image).any()
+
+
 class Teller(nn.Module):
     """An image starts an LSTM that reads four tokens: its states look like a grid of 2 x 2."""
 

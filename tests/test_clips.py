@@ -465,3 +465,8 @@ def test_frames_that_answer_differently_are_not_put_under_one_name(moving: Path)
     model = wrap(net, preprocess=speakers.PLAIN, layer="mix", writer=Fickle(net))
     with pytest.raises(TargetError, match="the frames don't all answer the same: red in the first, green in frame 1"):
         explain_clip(model, moving, "word:1")
+
+
+def test_a_frames_own_box_is_not_said_of_all(moving: Path) -> None:
+    why = explain_clip(speakers.detector(), moving, "box:0,0,16,32:red")
+    assert [asked.box for asked in why.asked] == [None]

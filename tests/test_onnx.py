@@ -103,7 +103,7 @@ def graph(nodes: list[Any], constants: dict[str, Tensor], shape: list[Any], file
         opset_imports=[make.make_opsetid("", opset)],
         ir_version=10,
     )
-    onnx.helper.set_model_props(made, {"names": "{0: 'cat', 1: 'dog'}"})
+    onnx.helper.set_model_props(made, {"names": "{1: 'dog', 0: 'cat'}"})
     onnx.save(made, file)
     return str(file)
 
