@@ -15,7 +15,7 @@ from sightline.targets.boxes import overlaps
 
 TESTED, ASKED = 500, 200  # scenes
 FOUND = 0.5  # intersection over union from which a box is where the object is
-METHODS = "grad-cam", "hirescam", "layer-cam"
+METHODS = "grad-cam", "hires-cam", "layer-cam"
 
 
 def figures(model: sightline.Model) -> dict[str, Any]:
