@@ -15,8 +15,8 @@ PACKAGE = ROOT / "src/sightline"
 ORDER = (
     "errors", "named", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking", "ask",
     "preprocess", "transforms", "language", "model", "randomised", "regions", "contours", "seeds", "exports", "images",
-    "video", "adversarial", "trials", "metrics", "render", "checks", "posing", "explanation", "explainer", "signals",
-    "volumes", "clips", "bundled", "sources", "datasets", "evaluation", "cli",
+    "video", "adversarial", "trials", "metrics", "render", "checks", "posing", "origin", "explanation", "explainer",
+    "signals", "volumes", "clips", "bundled", "sources", "datasets", "evaluation", "cli",
 )  # fmt: skip
 
 

@@ -22,8 +22,6 @@ from sightline.ask import ask
 from sightline.asking import Progress
 from sightline.errors import ModelError, TargetError
 from sightline.explainer import (
-    NO_LAYER,
-    NO_LAYER_WHY,
     explained,
     layers_of,
     of_all,
@@ -37,6 +35,7 @@ from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.methods.grids import resized
 from sightline.model import Model, Task
+from sightline.origin import Origin, Several
 from sightline.render import EVIDENCE, SIGNED, Tile, overlay, sheet
 from sightline.targets import Asked, TargetLike, logits, probabilities
 from sightline.types import Method
@@ -47,7 +46,7 @@ FINE_SHARE = 0.99  # of a fine map's values lie below the last colour
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipExplanation:
+class ClipExplanation(Several):
     """For this clip, this model and these K targets, at this layer, by this method, the maps are ...
 
     `maps` (K, t, h, w) are raw, at the layer's resolution, their t cells spread evenly over the clip: for a model of
@@ -59,22 +58,7 @@ class ClipExplanation:
     framing: Framing
     maps: Tensor = field(repr=False)
     seen: tuple[int, ...] = field(repr=False)
-    asked: tuple[Asked, ...]
     scores: tuple[tuple[float, ...], ...] = field(repr=False)
-    probabilities: tuple[float | None, ...]
-    model: str
-    source: str
-    weights_hash: str
-    layer: str
-    layer_why: str
-    method: str
-    options: dict[str, Any]
-    signed: bool
-    seed: int
-    passes: str
-
-    def __len__(self) -> int:
-        return len(self.asked)
 
     @cached_property
     def _by_frame(self) -> Tensor:
@@ -133,29 +117,14 @@ class ClipExplanation:
         columns = min(4, len(tiles))
         return sheet(tiles, columns=columns, title=self.title(target), bar=SIGNED if self.signed else EVIDENCE)
 
-    def title(self, target: int = 0) -> str:
-        """Target, method, layer (where the method asks about one) and model in words."""
-        where = "" if self.layer == NO_LAYER else f" at {self.layer}"
-        return f"{self.asked[target].name}: {self.method}{where}, {self.model}"
-
     def facts(self, target: int = 0) -> dict[str, Any]:
         """One target's explanation as JSON values; `peak` is [x, y] in the frame `peak_frame`."""
         peak, scores = self.peak(target), self.scores[target]
         return {
             "picture": str(self.clip.path),
-            "target": self.asked[target].facts,
             "score": sum(scores) / len(scores),
             "scores": list(scores),
-            "probability": self.probabilities[target],
-            "model": self.model,
-            "source": self.source,
-            "weights_hash": self.weights_hash,
-            "layer": self.layer,
-            "layer_why": self.layer_why,
-            "method": self.method,
-            "options": self.options,
-            "seed": self.seed,
-            "passes": self.passes,
+            **self.told(target),
             "peak": None if peak is None else list(peak[1:]),
             "peak_frame": None if peak is None else peak[0],
             "frames": self.clip.frames,
@@ -242,16 +211,7 @@ def _as_one(
         asked=asked,
         scores=tuple((score,) for score in result.scores[0].tolist()),
         probabilities=probabilities_of(shares, asked, 0),
-        model=model.name,
-        source=model.source,
-        weights_hash=model.weights_hash,
-        layer=NO_LAYER if found.layer is None else str(found.layer),
-        layer_why=NO_LAYER_WHY if found.layer is None else why,
-        method=rule.name,
-        options=rule.choices,
-        signed=rule.signed,
-        seed=seed,
-        passes=str(found.passes),
+        **Origin.of(model, found, why, seed).origin,
     )
 
 
@@ -291,16 +251,7 @@ def _by_frames(
         asked=tuple(replace(each, box=None) for each in questions[0]),  # a box is another in each frame
         scores=tuple(zip(*scores, strict=True)),
         probabilities=tuple(None if None in each else sum(each) / len(each) for each in zip(*shares, strict=True)),
-        model=one.model,
-        source=one.source,
-        weights_hash=one.weights_hash,
-        layer=one.layer,
-        layer_why=one.layer_why,
-        method=one.method,
-        options=one.options,
-        signed=one.signed,
-        seed=seed,
-        passes=one.passes,
+        **one.origin,
     )
 
 

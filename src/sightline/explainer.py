@@ -19,6 +19,7 @@ from sightline.images import PictureLike, read_picture
 from sightline.layers import Layer, LayerLike
 from sightline.methods import method as method_of
 from sightline.model import Model, Task
+from sightline.origin import Origin
 from sightline.outputs import rows
 from sightline.posing import Setting, asked_in_words, is_posed, pose, said
 from sightline.targets import Asked, Question, TargetLike, logits, probabilities, top_indices
@@ -27,8 +28,6 @@ from sightline.types import Method
 
 PREDICTIONS = 5
 AS_ASKED = "as asked"
-NO_LAYER = "image"
-NO_LAYER_WHY = "the method asks about no layer"
 
 
 @overload
@@ -221,16 +220,7 @@ def _explanations(
                 predictions=_predictions(model, shares, n),
                 question=words.question,
                 said=words.answer or _answer(model, shares, n),
-                model=model.name,
-                source=model.source,
-                weights_hash=model.weights_hash,
-                layer=NO_LAYER if found.layer is None else str(found.layer),
-                layer_why=NO_LAYER_WHY if found.layer is None else why,
-                method=found.method.name,
-                options=found.method.choices,
-                signed=found.method.signed,
-                seed=seed,
-                passes=str(found.passes),
+                **Origin.of(model, found, why, seed).origin,
                 path=os.fspath(source) if isinstance(source, str | os.PathLike) else None,
                 versions=_versions(),
                 claim=partial(claims, picture, n, found),

@@ -16,6 +16,7 @@ from sightline import regions
 from sightline.checks import Claim, Verdict
 from sightline.errors import ModelError, PictureError, TargetError
 from sightline.geometry import Box, Framing
+from sightline.origin import Origin
 from sightline.render import EVIDENCE, SIGNED, Tile, captioned, outlined, overlay, sheet
 from sightline.targets import Asked
 
@@ -33,14 +34,13 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
+class Explanation(Origin):
     """For this picture, this model and these K targets, at this layer, by this method, the maps are ...
 
     `maps` (K, h, w) are raw, at the layer's resolution; `scores` (K,) are what the maps explain,
     `probabilities` the classes', words' or boxes' (None where a target has none). `question` is what the model was
     asked in words, `said` what it says itself: an answer, a caption, the boxes or the regions that it sees.
-    `layer_why` says why a layer was chosen where none was named; `passes` what one target cost. `claim`
-    leads back to the model, which isn't saved.
+    `claim` leads back to the model, which isn't saved.
     """
 
     picture: Image.Image = field(repr=False)
@@ -50,16 +50,6 @@ class Explanation:
     scores: tuple[float, ...]
     probabilities: tuple[float | None, ...]
     predictions: tuple[Prediction, ...]
-    model: str
-    source: str
-    weights_hash: str
-    layer: str
-    layer_why: str
-    method: str
-    options: dict[str, Any]
-    signed: bool
-    seed: int
-    passes: str
     path: str | None = None
     question: str | None = None
     said: str = ""
@@ -180,13 +170,6 @@ class Explanation:
         """Said of a map that marks nothing, whose picture looks as if nothing had been drawn."""
         return "" if self.maps[self._one()].any() else "; nothing lit"
 
-    @property
-    def how(self) -> str:
-        """Method, layer (where the method asks about one) and model in words."""
-        return (
-            f"{self.method} at {self.layer}, {self.model}" if self.layer != "image" else f"{self.method}, {self.model}"
-        )
-
     def figure(self, *, boxed: bool = False) -> Image.Image:
         """The overlay with caption and colour bar, or a contact sheet where several targets were asked."""
         bar = SIGNED if self.signed else EVIDENCE
@@ -214,15 +197,7 @@ class Explanation:
             "score": self.scores[k],
             "probability": self.probabilities[k],
             "predictions": [asdict(prediction) for prediction in self.predictions],
-            "model": self.model,
-            "source": self.source,
-            "weights_hash": self.weights_hash,
-            "layer": self.layer,
-            "layer_why": self.layer_why,
-            "method": self.method,
-            "options": self.options,
-            "seed": self.seed,
-            "passes": self.passes,
+            **{name: value for name, value in self.origin.items() if name != "signed"},
             "peak": _listed(regions.peak(heat)),
             "box": _listed(regions.box(heat)),
             "framing": asdict(self.framing),

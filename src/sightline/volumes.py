@@ -23,14 +23,15 @@ from torch import Tensor, nn
 from sightline.ask import ask, is_list
 from sightline.asking import Progress
 from sightline.errors import LayerError, ModelError, PictureError, first_line
-from sightline.explainer import NO_LAYER, NO_LAYER_WHY, layers_of, of_all, of_one, probabilities_of, shares_of
+from sightline.explainer import layers_of, of_all, of_one, probabilities_of, shares_of
 from sightline.explanation import is_fine
 from sightline.layers import LayerLike
 from sightline.methods import method as method_of
 from sightline.methods.grids import resized
 from sightline.model import Model, Task, wrap
+from sightline.origin import Origin, Several
 from sightline.render import EVIDENCE, SIGNED, Tile, overlay, sheet
-from sightline.targets import Asked, TargetLike
+from sightline.targets import TargetLike
 from sightline.types import Method
 
 Voxels = NDArray[np.floating]
@@ -126,7 +127,7 @@ SCALES: dict[str, Scale] = {"as is": as_is, "unit": unit, "z-score": z_score}
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeExplanation:
+class VolumeExplanation(Several):
     """For this volume, this model and these K targets, at this layer, by this method, the maps are ...
 
     `maps` (K, d, h, w) are raw, at the layer's resolution; `scores` (K,) are what they explain, `probabilities`
@@ -135,22 +136,7 @@ class VolumeExplanation:
 
     volume: Volume
     maps: Tensor = field(repr=False)
-    asked: tuple[Asked, ...]
     scores: tuple[float, ...]
-    probabilities: tuple[float | None, ...]
-    model: str
-    source: str
-    weights_hash: str
-    layer: str
-    layer_why: str
-    method: str
-    options: dict[str, Any]
-    signed: bool
-    seed: int
-    passes: str
-
-    def __len__(self) -> int:
-        return len(self.asked)
 
     @cached_property
     def _heats(self) -> Voxels:
@@ -191,29 +177,14 @@ class VolumeExplanation:
         tiles += self.slices(2, list(places), target)
         return sheet(tiles, columns=3, title=self.title(target), bar=SIGNED if self.signed else EVIDENCE)
 
-    def title(self, target: int = 0) -> str:
-        """Target, method, layer (where the method asks about one) and model in words."""
-        where = "" if self.layer == NO_LAYER else f" at {self.layer}"
-        return f"{self.asked[target].name}: {self.method}{where}, {self.model}"
-
     def facts(self, target: int = 0) -> dict[str, Any]:
         """One target's explanation as JSON values; peak and box in voxels, in the file's order."""
         peak, box, affine = self.peak(target), self.box(target), self.volume.affine
         where = None if peak is None or affine is None else (affine @ [*peak, 1])[:3].tolist()
         return {
             "picture": self.volume.path,
-            "target": self.asked[target].facts,
             "score": self.scores[target],
-            "probability": self.probabilities[target],
-            "model": self.model,
-            "source": self.source,
-            "weights_hash": self.weights_hash,
-            "layer": self.layer,
-            "layer_why": self.layer_why,
-            "method": self.method,
-            "options": self.options,
-            "seed": self.seed,
-            "passes": self.passes,
+            **self.told(target),
             "peak": None if peak is None else list(peak),
             "peak_mm": where,
             "box": None if box is None else list(box),
@@ -336,16 +307,7 @@ def explain_volume(
         asked=asked,
         scores=tuple(result.scores[0].tolist()),
         probabilities=probabilities_of(shares, asked, 0),
-        model=model.name,
-        source=model.source,
-        weights_hash=model.weights_hash,
-        layer=NO_LAYER if found.layer is None else str(found.layer),
-        layer_why=NO_LAYER_WHY if found.layer is None else why,
-        method=rule.name,
-        options=rule.choices,
-        signed=rule.signed,
-        seed=seed,
-        passes=str(found.passes),
+        **Origin.of(model, found, why, seed).origin,
     )
 
 

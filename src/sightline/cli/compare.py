@@ -84,7 +84,7 @@ def command(
 
 def _sheet(whys: list["Explanation"], model: str) -> "Image":
     """Each method's targets side by side, or beneath each other where a row of methods fits in a line."""
-    from sightline.explainer import NO_LAYER
+    from sightline.origin import NO_LAYER
     from sightline.render import EVIDENCE, SIGNED, Tile, sheet
 
     several = len({why.layer for why in whys} - {NO_LAYER}) > 1

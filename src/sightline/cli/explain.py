@@ -247,8 +247,8 @@ def unused(name: str, taken: set[str]) -> str:
 
 
 def _show(console: Console, rows: list[dict[str, Any]], model: "Model", is_sample: bool) -> None:
-    from sightline.explainer import NO_LAYER
     from sightline.explanation import short
+    from sightline.origin import NO_LAYER
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("picture", "target", "probability", "score", "peak"):

@@ -16,10 +16,11 @@ from sightline.engine import answered, bare
 from sightline.errors import MethodError, ModelError, SightlineError
 from sightline.evaluation.reading import Asked, Read
 from sightline.evaluation.subject import Judged, Subject
-from sightline.explainer import NO_LAYER, layers_of
+from sightline.explainer import layers_of
 from sightline.layers import Layer, LayerLike, same_in
 from sightline.metrics.correlation import spearman
 from sightline.model import Model
+from sightline.origin import NO_LAYER
 from sightline.outputs import wide
 from sightline.randomised import randomised
 from sightline.targets import logits, question, top_indices
