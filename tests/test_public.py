@@ -16,7 +16,8 @@ ORDER = (
     "errors", "named", "ahead", "geometry", "types", "layers", "outputs", "targets", "engine", "methods", "asking",
     "ask", "preprocess", "transforms", "language", "model", "randomised", "regions", "contours", "seeds", "exports",
     "images", "video", "adversarial", "trials", "metrics", "render", "checks", "posing", "origin", "explanation",
-    "explainer", "signals", "volumes", "clips", "bundled", "sources", "datasets", "inside", "mil", "evaluation", "cli",
+    "explainer", "signals", "volumes", "clips", "bundled", "sources", "datasets", "inside", "mil", "evaluation",
+    "runs", "audit", "study", "cli",
 )  # fmt: skip
 
 

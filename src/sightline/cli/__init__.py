@@ -7,7 +7,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sightline.cli import compare, evaluate, explain, inspect, localize, methods, metrics, mil, models, targets
+from sightline.cli import (
+    audit,
+    compare,
+    evaluate,
+    explain,
+    inspect,
+    localize,
+    methods,
+    metrics,
+    mil,
+    models,
+    query,
+    run,
+    study,
+    targets,
+)
 from sightline.errors import SightlineError
 
 STOPPED = 130  # the exit code of what was interrupted
@@ -19,10 +34,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (explain, compare, localize, evaluate, models, methods, targets, metrics):
+for module in (explain, compare, localize, evaluate, run, query, audit, models, methods, targets, metrics):
     app.command(name=module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(mil.app, name="mil")
+app.add_typer(study.app, name="study")
 
 
 @app.callback(invoke_without_command=True)

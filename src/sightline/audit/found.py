@@ -1,0 +1,165 @@
+"""What an audit found: for each class where its evidence lies, in whom, how sure that is, and a verdict in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from torch import Tensor
+
+SIDE = 32  # cells of an average map's side
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure of some pictures; 95 % of draws of the pictures, with replacement, give one from `low` to `high`.
+
+    All are None where no picture could be judged; `count` is how many could.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A kind of place in pictures: the object, a watermark, a face. Evidence should not lie in a `suspect` one."""
+
+    name: str
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How much of the positive evidence lies in a region (0 to 1), over the pictures that have it.
+
+    `area` is the region's share of what the model saw of these pictures, which an even map would give; `lift` is
+    evidence over area, of means.
+    """
+
+    region: Region
+    evidence: Estimate
+    area: float | None
+    lift: Estimate
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of a group, by its name and its target's class; `shares` by region, None where it hasn't it."""
+
+    picture: str
+    index: int
+    target: str
+    predicted: str
+    correct: bool | None
+    probability: float | None
+    shares: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some pictures of a class: all, those predicted right or wrong, a subgroup `COLUMN=VALUE`, or a cluster.
+
+    `average` (SIDE, SIDE) is the mean of the maps' positive parts, each map as a share of its own evidence, in the
+    frame of the whole picture, brought to a square; `aligned` the same in the frame of the object's box, which spans
+    the middle half of each side, where the boxes are known. Both are None for no pictures.
+    """
+
+    name: str
+    pictures: int
+    accuracy: Estimate
+    shares: tuple[Share, ...]
+    average: Tensor | None = field(repr=False)
+    aligned: Tensor | None = field(repr=False)
+    examples: tuple[Example, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """What becomes of a class when a region is hidden in its pictures, beside hiding as much elsewhere.
+
+    `drop` is the mean fall of the class's probability (-1 to 1), `flips` the share of pictures whose prediction
+    changes; `elsewhere_drop` and `elsewhere_flips` the same where a shape of the same size and form elsewhere is
+    hidden; `beyond` the difference of the two drops, paired by picture.
+    """
+
+    region: Region
+    drop: Estimate
+    flips: Estimate
+    elsewhere_drop: Estimate
+    elsewhere_flips: Estimate
+    beyond: Estimate
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    BIASED = "biased"  # surely more evidence where it should not lie than its area's share
+    UNSURE = "unsure"  # the interval holds both
+    CLEAR = "clear"  # surely no more than its area's share
+    UNKNOWN = "unknown"  # nothing is known of where it should lie, or there are too few pictures
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One sentence or two with figures, and the regions that it blames."""
+
+    level: Level
+    words: str
+    blamed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassAudit:
+    """One class: all its pictures, right beside wrong, subgroups, clusters of maps, and the verdict.
+
+    `misplaced` is the share of the evidence that lies where it should not: in suspect regions, or without these
+    outside the object; classes are ranked by it. `gap` is the greatest difference of a share between two subgroups,
+    with both's names, where there are any.
+    """
+
+    name: str
+    index: int
+    all: Group
+    right: Group
+    wrong: Group
+    subgroups: tuple[Group, ...]
+    clusters: tuple[Group, ...]
+    hidden: tuple[Hidden, ...]
+    misplaced: Estimate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Change:
+    """A class, or all pictures, in one run and in another over the same pictures; differences are after less before."""
+
+    name: str
+    pictures: int
+    accuracy: tuple[Estimate, Estimate, Estimate]  # before, after, difference
+    evidence: Mapping[str, tuple[Estimate, Estimate, Estimate]]  # the same by region
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A run's answer to "where does the model look?": classes, the worst first, and all pictures together.
+
+    `question` is the run's, `method` the one of its methods that was looked at, `by` the column of the subgroups.
+    `problems` are lines about pictures that couldn't be used. `before` is the run that it is compared with.
+    """
+
+    question: Mapping[str, Any]
+    method: str
+    regions: tuple[Region, ...]
+    by: str | None
+    everything: Group
+    subgroups: tuple[Group, ...]
+    classes: tuple[ClassAudit, ...]
+    problems: tuple[str, ...]
+    before: Mapping[str, Any] | None = None
+    changes: tuple[Change, ...] = ()
+
+    def __getitem__(self, name: str) -> ClassAudit:
+        return next(each for each in self.classes if each.name == name)

@@ -1,0 +1,5 @@
+"""sightline study analyse."""
+
+
+def command() -> None:
+    """analyse."""

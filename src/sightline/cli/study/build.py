@@ -1,0 +1,5 @@
+"""sightline study build."""
+
+
+def command() -> None:
+    """build."""

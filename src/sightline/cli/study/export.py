@@ -1,0 +1,5 @@
+"""sightline study export."""
+
+
+def command() -> None:
+    """export."""

@@ -1,0 +1,5 @@
+"""sightline study serve."""
+
+
+def command() -> None:
+    """serve."""

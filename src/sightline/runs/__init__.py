@@ -1,0 +1,5 @@
+"""Runs: explain a whole data set into one table, on one machine or many, so that it can be stopped and gone on with."""
+
+from sightline.runs.kept import Row, Run
+
+__all__ = ["Row", "Run"]
