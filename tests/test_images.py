@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from sightline.errors import PictureError
-from sightline.images import PICTURE_SUFFIXES, pictures_in, read_picture
+from sightline.images import PICTURE_SUFFIXES, pictures_in, read_picture, size_of
 
 RNG = np.random.default_rng(7)
 PIXELS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -28,7 +28,7 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def refused(source: object, *words: str, **options: int) -> str:
+def refused(source: object, *words: str, **options: object) -> str:
     """The one line with which `source` is refused; it must hold the words."""
     with warnings.catch_warnings(record=True) as leaked:
         warnings.simplefilter("always")  # as errors, they would be caught inside and become refusals
@@ -392,3 +392,91 @@ def test_nothing_found_says_so(folder: Path) -> None:
             pictures_in(path)
         assert "\n" not in str(caught.value)
     assert all(suffix.startswith(".") and suffix.islower() for suffix in PICTURE_SUFFIXES)
+
+
+def turned(photo: np.ndarray, orientation: int, **options: object) -> bytes:
+    """A JPEG file of the picture, stored turned, whose EXIF says how."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(SIDEWAYS[orientation](photo)))
+    return encoded(stored, "JPEG", quality=95, exif=exif, **options)
+
+
+def smooth(width: int, height: int) -> np.ndarray:
+    """A picture with something everywhere, none of it finer than 200 pixels."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / 37 + y / 43), np.cos(x / 31 - y / 71), np.sin(y / 41) * np.cos(x / 61)]
+    return np.rint(127.5 + 120 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "least", "expected"),
+    [
+        ((400, 320), (25, 20), (50, 40)),
+        ((400, 320), (26, 20), (100, 80)),
+        ((400, 320), (25, 21), (100, 80)),
+        ((400, 320), (100, 20), (200, 160)),
+        ((400, 320), (101, 20), (400, 320)),
+        ((400, 320), (800, 20), (400, 320)),
+        ((403, 321), (25, 20), (50, 40)),
+        ((407, 327), (100, 80), (204, 164)),
+    ],
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_decoded_smaller_but_never_below_twice_what_is_needed(
+    size: tuple[int, int], least: tuple[int, int], expected: tuple[int, int], orientation: int
+) -> None:
+    photo = smooth(*size)
+    data = turned(photo, orientation)
+    picture = read_picture(data, least=least)
+    assert (picture.size, picture.mode, picture.info) == (expected, "RGB", {})
+    assert (read_picture(data).size, size_of(data)) == (size, size)
+    small = least if max(least) <= 200 else (100, 80)
+    for how in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC):
+        whole, quick = (np.asarray(each.resize(small, how)).astype(int) for each in (read_picture(data), picture))
+        assert np.abs(whole - quick).max() <= 3
+
+
+def test_only_jpegs_are_decoded_smaller() -> None:
+    for kind in ("PNG", "WEBP", "TIFF", "BMP"):
+        assert read_picture(encoded(Image.fromarray(PHOTO), kind), least=(2, 2)).size == (96, 64)
+    assert read_picture(Image.fromarray(PHOTO), least=(2, 2)).size == (96, 64)
+    for mode in ("L", "CMYK"):
+        data = encoded(Image.fromarray(PHOTO).convert(mode), "JPEG")
+        assert (read_picture(data, least=(6, 4)).size, read_picture(data, least=(6, 4)).mode) == ((12, 8), "RGB")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_upright_picture(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        data = encoded(Image.fromarray(PIXELS), kind, exif=exif)
+        path = tmp_path / f"picture.{kind}"
+        path.write_bytes(data)
+        assert size_of(data) == size_of(path) == read_picture(data).size == ((5, 7) if orientation > 4 else (7, 5))
+        if kind == "PNG":
+            at = data.index(b"eXIf") - 4
+            length = 12 + struct.unpack_from(">I", data, at)[0]
+            behind = data[:at] + data[at + length : -12] + data[at : at + length] + data[-12:]
+            assert size_of(behind) == read_picture(behind).size == size_of(data)
+
+
+def test_the_size_of_other_files_and_of_none(tmp_path: Path) -> None:
+    for kind in ("GIF", "BMP", "PPM"):
+        assert size_of(encoded(Image.fromarray(PIXELS), kind)) == (7, 5)
+    assert size_of(encoded(Image.fromarray(PIXELS), "PNG")[:60]) == (7, 5)
+    for data, told in ((b"", "empty, 0 bytes"), (b"text", "no picture"), (png_claiming(20_000, 20_000), "20000 x 2")):
+        for read in (size_of, read_picture):
+            with pytest.raises(PictureError, match=f"shelf/a.jpg.*{told}"):
+                read(data, name="shelf/a.jpg")
+    with pytest.raises(PictureError, match="shelf/a.jpg does not exist"):
+        size_of(tmp_path / "none.jpg", name="shelf/a.jpg")
+    with pytest.raises(PictureError, match="100 x 100 pixels"):
+        read_picture(encoded(Image.new("RGB", (100, 100)), "JPEG"), least=(2, 2), max_pixels=9_999)
+
+
+def test_what_is_broken_is_broken_at_any_scale() -> None:
+    data = encoded(Image.fromarray(RNG.integers(0, 256, (400, 400, 3), dtype=np.uint8)), "JPEG")
+    refused(data[: len(data) // 2], "a.jpg is broken or cut short", name="a.jpg", least=(20, 20))
+    refused(PIXELS[..., :2], "a.jpg is no picture", name="a.jpg")

@@ -26,6 +26,8 @@ from sightline.errors import PictureError
 
 PictureLike = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
 
+MOST_PIXELS = 100_000_000
+
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm")
 
 _EXPECTED = "a JPEG, PNG, WebP, TIFF, GIF, BMP or PPM picture"
@@ -43,33 +45,52 @@ _UPRIGHT = {
 }
 
 
-def read_picture(source: PictureLike, *, max_pixels: int = 100_000_000) -> Image.Image:
+def read_picture(
+    source: PictureLike,
+    *,
+    max_pixels: int = MOST_PIXELS,
+    name: str | None = None,
+    least: tuple[int, int] | None = None,
+) -> Image.Image:
     """The picture as an RGB image: first frame, upright (EXIF), transparency over white, fully in memory.
 
     `source` is a path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4),
     uint8 or float in [0, 1]. 16-bit grey is scaled so that 65535 is white; a floating-point file's
-    white is the smallest of 1, 255 and 65535 that holds its values.
+    white is the smallest of 1, 255 and 65535 that holds its values. `name` is what errors call it.
+
+    `least` (width, height) is the size that the picture will be shrunk to: a JPEG file that is larger is
+    decoded at 1/2, 1/4 or 1/8 of its size, which takes less time, but never below twice `least` on either
+    side. `size_of` tells the size that it has.
 
     Raises PictureError, in one line, for whatever can't be read, is cut short, or has more than
     `max_pixels` pixels (which is known, and refused, before anything is decoded).
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, max_pixels)
+        return _from_array(source, name, max_pixels)
     if isinstance(source, Image.Image):
-        return _finished(source, "the image given", max_pixels)
-    if isinstance(source, bytes):
-        return _decoded(BytesIO(source), "the data given", max_pixels)
-    if not isinstance(source, str | os.PathLike):
-        raise PictureError(f"{type(source).__name__}: expected a path, file bytes, a PIL image or an array")
-    path = Path(os.fsdecode(source))
-    name = _shown(path)
-    try:
-        with _regular(path, name).open("rb") as file:
-            return _decoded(file, name, max_pixels)
-    except (OSError, ValueError) as error:
-        raise PictureError(
-            f"{name} can't be opened ({_reason(error)}); expected {_EXPECTED}; check the path and its permissions"
-        ) from error
+        name = name or "the image given"
+        _check_size(source.size, name, max_pixels)
+        return _finished(source, name)
+    with _file(source, name) as (file, called):
+        image = _opened(file, called, max_pixels)
+        if least is not None and isinstance(image, _Jpeg):
+            with _readable(called):
+                image = _drafted(image, least[::-1] if _lies(image) else least)
+        return _finished(image, called)
+
+
+def size_of(
+    source: str | os.PathLike[str] | bytes, *, max_pixels: int = MOST_PIXELS, name: str | None = None
+) -> tuple[int, int]:
+    """The width and height of the picture in a file, upright (EXIF), of which no pixel is decoded.
+
+    Raises PictureError for what `read_picture` would refuse by its header.
+    """
+    with _file(source, name) as (file, called):
+        image = _opened(file, called, max_pixels)
+        with _readable(called):
+            size = (image.tag_v2[256], image.tag_v2[257]) if isinstance(image, _Tiff) else image.size
+            return size[::-1] if _lies(image) else size
 
 
 def pictures_in(path: str | os.PathLike[str]) -> list[Path]:
@@ -143,6 +164,25 @@ _FORMATS: tuple[tuple[tuple[bytes, ...], Callable[[IO[bytes]], Image.Image]], ..
 )
 
 
+@contextmanager
+def _file(source: str | os.PathLike[str] | bytes, name: str | None) -> Iterator[tuple[IO[bytes], str]]:
+    """The opened file of a path or of bytes, and what errors call it."""
+    if isinstance(source, bytes):
+        yield BytesIO(source), name or "the data given"
+        return
+    if not isinstance(source, str | os.PathLike):
+        raise PictureError(f"{type(source).__name__}: expected a path, file bytes, a PIL image or an array")
+    path = Path(os.fsdecode(source))
+    name = name or _shown(path)
+    try:
+        with _regular(path, name).open("rb") as file:
+            yield file, name
+    except (OSError, ValueError) as error:
+        raise PictureError(
+            f"{name} can't be opened ({_reason(error)}); expected {_EXPECTED}; check the path and its permissions"
+        ) from error
+
+
 def _regular(path: Path, name: str) -> Path:
     """The path, if it is a regular file that is there; anything else (a device, a pipe) may never end."""
     if path.is_file():
@@ -151,7 +191,8 @@ def _regular(path: Path, name: str) -> Path:
     raise PictureError(f"{name} {what}; expected {_EXPECTED}; check the path")
 
 
-def _decoded(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+def _opened(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
+    """The image of a file, its header read and its size found to be allowed."""
     head = file.read(16)
     if not head:
         raise PictureError(f"{name}: empty, 0 bytes; expected {_EXPECTED}; copy or download it again")
@@ -160,16 +201,56 @@ def _decoded(file: IO[bytes], name: str, max_pixels: int) -> Image.Image:
             file.seek(0)
             with _readable(name):
                 image = plugin(file)
-            return _finished(image, name, max_pixels)
+            _check_size(image.size, name, max_pixels)
+            return image
     raise PictureError(
         f"{name} is no picture that can be read: it begins with {head!r}; "
         f"expected {_EXPECTED}; convert it to PNG or JPEG"
     )
 
 
-def _finished(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
+def _drafted(image: _Jpeg, least: tuple[int, int]) -> Image.Image:
+    """The image, its header read, decoded at the smallest scale that leaves twice as many pixels as `least`.
+
+    The last column and row of a size that the scale doesn't divide stand for less than the others, but are as
+    wide: without the resize the picture would be stretched by up to a pixel.
+    """
+    drafted = image.draft(None, (2 * least[0], 2 * least[1]))
+    if drafted is None:
+        return image
+    image.load()
+    _, (_, _, across, down) = drafted
+    if (across, down) == image.size:
+        return image
+    return image.resize((round(across), round(down)), Image.Resampling.BILINEAR, box=(0, 0, across, down))
+
+
+def _lies(image: Image.Image) -> bool:
+    """Whether an image whose header is read is stored on its side."""
+    match image:
+        case _Tiff():
+            orientation = image.getexif()[_ORIENTATION]
+        case PngImageFile():
+            orientation = _orientation(image.info.get("exif") or _exif_behind(image.fp))
+        case _:
+            orientation = _orientation(image.info.get("exif", b""))
+    return orientation in (5, 6, 7, 8)
+
+
+def _exif_behind(file: IO[bytes] | None) -> bytes:
+    """The EXIF block of a PNG file, which may stand behind the pixels."""
+    assert file is not None
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == b"eXIf":
+            return file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)
+    return b""
+
+
+def _finished(image: Image.Image, name: str) -> Image.Image:
     """An image whose header is known -> the RGB picture."""
-    _check_size(image.size, name, max_pixels)
     with _readable(name):
         image.load()
         upright = _UPRIGHT.get(_orientation(image.info.get("exif", b"")))
@@ -200,8 +281,8 @@ def _grey_to_rgb(values: np.ndarray[Any, Any], name: str) -> Image.Image:
     return Image.fromarray(np.rint(values * scale).astype(np.uint8)).convert("RGB")
 
 
-def _from_array(array: np.ndarray[Any, Any], max_pixels: int) -> Image.Image:
-    given = f"an array {array.shape} of {array.dtype}"
+def _from_array(array: np.ndarray[Any, Any], name: str | None, max_pixels: int) -> Image.Image:
+    given = name or f"an array {array.shape} of {array.dtype}"
     expected = "expected (height, width), (height, width, 3) or (height, width, 4), uint8 or float in [0, 1]"
     shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     if not shaped or 0 in array.shape or (array.dtype != np.uint8 and array.dtype.kind != "f"):

@@ -58,14 +58,17 @@ class Preprocess:
 
         Raises PictureError for a picture so long that its resized self would be huge.
         """
-        resized = self._resized(picture)
+        resized = self.resized(picture)
         height, width = self.size
         offset = (self._before(resized[0] - width), self._before(resized[1] - height))
         return Framing.cropped(picture, resized, offset, (width, height))
 
-    def __call__(self, picture: Image.Image) -> Tensor:
-        """An RGB picture -> the image (channels, height, width), float32."""
-        resized = self._resized(picture.size)
+    def __call__(self, picture: Image.Image, stored: tuple[int, int] | None = None) -> Tensor:
+        """An RGB picture -> the image (channels, height, width), float32.
+
+        `stored` is the size (width, height) of the picture's file, where the picture was decoded smaller than that.
+        """
+        resized = self.resized(stored or picture.size)
         height, width = self.size
         left, top = self._before(resized[0] - width), self._before(resized[1] - height)
         pixels = picture.convert("L" if len(self.mean) == 1 else "RGB")
@@ -85,7 +88,11 @@ class Preprocess:
         pixels = ((image.detach().float() * std + mean).clamp(0, 1) * 255).round().byte().cpu()
         return Image.fromarray(pixels.permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy())
 
-    def _resized(self, picture: tuple[int, int]) -> tuple[int, int]:
+    def resized(self, picture: tuple[int, int]) -> tuple[int, int]:
+        """The size (width, height) to which a picture of that size is brought, before its centre is kept or it is filled.
+
+        Raises PictureError as `framing` does.
+        """
         height, width = self.size
         if self.fit == "squash" or picture == (width, height):
             return width, height

@@ -85,12 +85,16 @@ class Parted(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture of a data set and the classes that are in it."""
+    """One picture of a data set and the classes that are in it.
+
+    `about` is what else the data set says of it, as text: a table's other columns, say.
+    """
 
     name: str
     picture: Image = field(repr=False)
     truths: tuple[Truth, ...]
     parted: Parted | None = field(default=None, repr=False)
+    about: Mapping[str, str] = field(default_factory=dict)
 
 
 class DataSet(Protocol):

@@ -1,6 +1,7 @@
 """The table of data sets, and how a layout is found."""
 
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sightline.datasets import DATASETS, Listed, Source, open_data
 from sightline.errors import DataError
 from sightline.trials import Known, Sample
 
-LAYOUTS = ["voc", "imagenet", "boxes-csv", "coco", "masks", "folder"]
+LAYOUTS = ["voc", "imagenet", "boxes-csv", "coco", "masks", "manifest", "shards", "folder"]
 
 
 def made(root: Path, layout: str) -> Path:
@@ -33,6 +34,13 @@ def made(root: Path, layout: str) -> Path:
     elif layout == "masks":
         picture(root / "images/a.jpg")
         indices(root / "masks/a.png", [[0] * 20] * 10)
+    elif layout == "manifest":
+        picture(root / "a.jpg")
+        return text(root / "list.csv", "path\na.jpg")
+    elif layout == "shards":
+        with tarfile.open(root / "all.tar", "w") as tar:
+            tar.add(picture(root / "a.jpg"), "a.jpg")
+        (root / "a.jpg").unlink()
     else:
         picture(root / "a.jpg")
     return root
@@ -40,13 +48,14 @@ def made(root: Path, layout: str) -> Path:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_is_found(tmp_path: Path, layout: str) -> None:
-    found = open_data(made(tmp_path, layout))
-    named = open_data(str(tmp_path), layout=layout.upper().replace("-", "_"))
+    path = made(tmp_path, layout)
+    found = open_data(path)
+    named = open_data(str(path), layout=layout.upper().replace("-", "_"))
     (row,) = [row for row in DATASETS if row.name == layout]
     assert isinstance(row.open, type(open_data))
-    direct = row.open(tmp_path)
+    direct = row.open(path)
     assert found.names == named.names == direct.names
-    assert found.name == named.name == direct.name == str(tmp_path)
+    assert found.name == named.name == direct.name == str(path)
     assert (found.knows, len(found), found[0].picture.size) == (direct.knows, 1, (20, 10))
     assert isinstance(found, Listed)
     assert pickle.loads(pickle.dumps(found))[0].name == found.names[0]  # so that processes may share it
@@ -108,7 +117,7 @@ def test_what_is_not_there(what: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_what_is_not_there_is_told_with_what_could_be() -> None:
     with pytest.raises(
-        DataError, match="nothing can't be opened .*; expected a folder, a table of boxes, or scenes:NAME"
+        DataError, match=r"nothing can't be opened .*; expected a folder, a table, FILE\.tar, or scenes:NAME"
     ):
         open_data("nothing")
 

@@ -110,3 +110,20 @@ def test_sizes_and_splits_are_checked() -> None:
         shortcut(size=20)
     with pytest.raises(DataError, match="choose train, val, test"):
         shortcut(split="all")
+
+
+@pytest.mark.parametrize("marker", ["as-trained", "swapped", "absent", "random"])
+def test_what_is_said_of_a_picture_is_what_is_drawn(marker: str) -> None:
+    data = shortcut(40, rho=0.5, marker=marker)
+    said = Counter()
+    for place, sample in enumerate(data):
+        painting, label = scene(place, "test", 0, 0.5, marker, 64)
+        drawn = {thing.name: thing.colour for thing in painting.things}
+        colours = {"orange": COLOURS[0], "blue": COLOURS[1]}
+        assert ("marker" in drawn) == (sample.about["marker"] != "none")
+        if "marker" in drawn:
+            np.testing.assert_array_equal(drawn["marker"], np.float32(colours[sample.about["marker"]]))
+        goes_with = {"orange": "cross", "blue": "star", "none": None}[sample.about["marker"]]
+        assert sample.about["agrees"] == ("yes" if goes_with == label else "no")
+        said[sample.about["agrees"]] += 1
+    assert said["yes"] == 0 if marker == "absent" else min(said.values()) > 5

@@ -7,6 +7,7 @@ import pytest
 from folders import picture
 
 from sightline.datasets import Listed, folder, subset
+from sightline.datasets.files import Files
 from sightline.errors import DataError
 from sightline.trials import Known
 
@@ -58,3 +59,12 @@ def test_the_name_tells_which(tmp_path: Path) -> None:
 def test_none_are_refused(tmp_path: Path, count: int) -> None:
     with pytest.raises(DataError, match=rf"{count} pictures of .* can't be judged; expected 1 to 10"):
         subset(ten(tmp_path), count)
+
+
+def test_files_stay_files_and_the_rest_is_not_among_them(tmp_path: Path) -> None:
+    data = ten(tmp_path)
+    some = subset(data, 2)
+    assert isinstance(some, Files)
+    assert some.entries["dog/5.png"].read() == data.entries["dog/5.png"].read()
+    assert "dog/1.png" in data.entries
+    assert "dog/1.png" not in some.entries

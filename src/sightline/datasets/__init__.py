@@ -14,7 +14,9 @@ from sightline.datasets.coco import coco, is_coco
 from sightline.datasets.folder import folder, is_folder
 from sightline.datasets.imagenet import imagenet, is_imagenet
 from sightline.datasets.listed import Listed, shown
+from sightline.datasets.manifest import is_manifest, manifest
 from sightline.datasets.masks import is_masks, masks
+from sightline.datasets.shards import is_pattern, is_shards, shards
 from sightline.datasets.subset import subset
 from sightline.datasets.voc import is_voc, voc
 from sightline.errors import DataError
@@ -70,9 +72,11 @@ class Source:
 DATASETS = (
     Source("voc", voc, "Annotations/*.xml beside JPEGImages/", is_voc),
     Source("imagenet", imagenet, "Annotations/**/ILSVRC2012_val_*.xml, pictures in val/", is_imagenet),
-    Source("boxes-csv", boxes_csv, "boxes.csv or another table FILE.csv", is_boxes_csv),
+    Source("boxes-csv", boxes_csv, "boxes.csv or another table of boxes FILE.csv", is_boxes_csv),
     Source("coco", coco, "annotations/instances_*.json or another file FILE.json", is_coco),
     Source("masks", masks, "images/ beside masks/", is_masks),
+    Source("manifest", manifest, "a table of pictures FILE.csv, FILE.tsv or FILE.parquet", is_manifest),
+    Source("shards", shards, "FILE.tar, a folder of them, or photos-{000..010}.tar", is_shards),
     Source("folder", folder, "pictures, or folders of classes with pictures", is_folder),
     Source("shapes", "sightline.datasets.shapes:shapes", "shapes of one to three classes, exact masks"),
     Source("grid", "sightline.datasets.grid:grid", "pictures of different classes side by side"),
@@ -85,26 +89,28 @@ DATASETS = (
 
 __all__ = [
     "DATASETS", "Ends", "Listed", "Source",
-    "boxes_csv", "coco", "folder", "imagenet", "masks", "open_data", "subset", "voc",
+    "boxes_csv", "coco", "folder", "imagenet", "manifest", "masks", "open_data", "shards", "subset", "voc",
 ]  # fmt: skip
 
 
 def open_data(what: str | Path, *, layout: str | None = None, split: str | None = None) -> DataSet:
     """The data set at a path, or a generated one, `scenes:NAME`, with options behind, as in `scenes:shapes:count=50`.
 
-    `layout` is a name in DATASETS, options behind as well, as in `voc:masks=False`; without it the path is looked
-    at. Raises DataError, naming what was looked for, where no layout fits or more than one does.
+    A path may stand for many tar files, `photos-{000..010}.tar`. `layout` is a name in DATASETS, options behind as
+    well, as in `voc:masks=False`; without it the path is looked at. Raises DataError, naming what was looked for,
+    where no layout fits or more than one does.
     """
     if isinstance(what, str) and what.startswith(SCENES):
         return _generated(what.removeprefix(SCENES), layout, split)
     path = Path(what)
     try:
-        path.stat()
+        if not is_pattern(path):
+            path.stat()
         row = _layout(path, split) if layout is None else found(layout, _LAYOUTS, DataError, "layout", "DATASETS")
         data = row.opener(path, split=split, **row.options)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{shown(path)} can't be opened ({error}); expected a folder, a table of boxes, or {SCENES}NAME"
+            f"{shown(path)} can't be opened ({error}); expected a folder, a table, FILE.tar, or {SCENES}NAME"
         ) from error
     if row.options and isinstance(data, Listed):
         return replace(data, name=f"{data.name} {row.title}")

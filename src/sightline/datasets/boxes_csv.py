@@ -9,6 +9,7 @@ Tables made from ILSVRC's XML or wsolevaluation's lists leave out the last pixel
 """
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from sightline.images import read_picture
 from sightline.trials import Known, Sample
 
 FILE = "boxes.csv"
+MOST = 1_000_000  # characters of a first line
 _EDGES = ("x0", "y0", "x1", "y1")
 _ALSO = {"image": "file", "wnid": "label"}
 _ORIGINAL = ("orig_width", "orig_height", *(f"orig_{each}" for each in _EDGES))
@@ -37,7 +39,13 @@ class Row:
 
 
 def is_boxes_csv(path: Path) -> bool:
-    return (path / FILE).is_file() or (path.suffix.lower() == ".csv" and path.is_file())
+    """A folder with boxes.csv, or a CSV table whose first line names an edge; other tables are manifests."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return (path / FILE).is_file()
+    with path.open(encoding="utf-8-sig", errors="replace") as opened:
+        first = opened.readline(MOST).replace("\0", "")  # which UTF-16 has, that boxes_csv refuses
+    names = {name.strip(' "\n') for name in re.split("[,;\t]", first)}
+    return not names.isdisjoint({*_EDGES, *_ORIGINAL[2:]})
 
 
 def boxes_csv(path: Path, *, split: str | None = None, ends: Ends = Ends.EDGES) -> Listed[Sequence[Row]]:

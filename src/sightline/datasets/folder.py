@@ -1,12 +1,11 @@
 """A folder of pictures: in folders named by their class, or all in one with nothing known of them."""
 
-from functools import partial
 from pathlib import Path
 
-from sightline.datasets.listed import Listed, pictures_below, shown, title
+from sightline.datasets.files import File, Files, stored
+from sightline.datasets.listed import pictures_below, shown, title
 from sightline.errors import DataError
-from sightline.images import PICTURE_SUFFIXES, read_picture
-from sightline.trials import Known, Sample, Truth
+from sightline.images import PICTURE_SUFFIXES
 
 
 def is_folder(path: Path) -> bool:
@@ -14,7 +13,7 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() and any(_is_picture(each) or any(map(_is_picture, _inside(each))) for each in _inside(path))
 
 
-def folder(path: Path, *, split: str | None = None) -> Listed[Path]:
+def folder(path: Path, *, split: str | None = None) -> Files:
     """The pictures of the folder, or of the folder of a split in it, with their classes, without boxes.
 
     Raises DataError where there are none, or where all lie deeper than in folders of classes.
@@ -26,7 +25,7 @@ def folder(path: Path, *, split: str | None = None) -> Listed[Path]:
     entries = {}
     for name, picture in pictures.items():
         if len(name.parts) == (1 if flat else 2):
-            entries[name.as_posix()] = picture
+            entries[name.as_posix()] = File(stored(picture), () if flat else (picture.parent.name,))
         else:
             why = "is in no class's folder" if len(name.parts) == 1 else "lies deeper than a class's folder"
             problems.append(f"{shown(picture)} {why}; expected {shown(home)}/CLASS/PICTURE")
@@ -35,12 +34,7 @@ def folder(path: Path, *, split: str | None = None) -> Listed[Path]:
         raise DataError(
             f"{shown(home)} has no pictures in folders of classes, only deeper; is one of {splits} a split?"
         )
-    knows = frozenset() if flat else frozenset({Known.CLASSES})
-    return Listed(title(path, split), knows, entries, partial(_sample, flat=flat), tuple(problems))
-
-
-def _sample(name: str, picture: Path, *, flat: bool) -> Sample:
-    return Sample(name, read_picture(picture), () if flat else (Truth(picture.parent.name),))
+    return Files.of(title(path, split), entries, not flat, problems)
 
 
 def _inside(path: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Scenes: a data set whose pictures are drawn when they are asked for, so that all of them is known."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import index
 
@@ -16,10 +16,20 @@ Scene = tuple[Image, tuple[Truth, ...]]
 """A picture and what is in it."""
 
 
-def scenes(name: str, stem: str, count: int, draw: Callable[[int], Scene], problems: Sequence[str] = ()) -> Listed[int]:
-    """The scenes that `draw` gives for the places 0 to `count`, each called by `stem` and its place."""
+def scenes(
+    name: str,
+    stem: str,
+    count: int,
+    draw: Callable[[int], Scene],
+    problems: Sequence[str] = (),
+    about: Callable[[int], Mapping[str, str]] | None = None,
+) -> Listed[int]:
+    """The scenes that `draw` gives for the places 0 to `count`, each called by `stem` and its place.
+
+    `about` gives what else there is to say of a place's, for `Sample.about`.
+    """
     entries = {f"{stem}-{place:04}": place for place in range(count)}
-    read = partial(_sample, draw=draw)
+    read = partial(_sample, draw=draw, about=about)
     return Listed(name, frozenset({Known.MASKS, Known.BOXES}), entries, read, tuple(problems))
 
 
@@ -38,5 +48,7 @@ def check(name: str, count: int, split: str, size: int, smallest: int) -> None:
         raise DataError(f"{name} of size={size} pixels; expected {smallest} or more")
 
 
-def _sample(name: str, place: int, *, draw: Callable[[int], Scene]) -> Sample:
-    return Sample(name, *draw(place))
+def _sample(
+    name: str, place: int, *, draw: Callable[[int], Scene], about: Callable[[int], Mapping[str, str]] | None
+) -> Sample:
+    return Sample(name, *draw(place), about={} if about is None else about(place))

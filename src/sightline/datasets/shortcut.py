@@ -21,6 +21,7 @@ from sightline.errors import DataError
 
 CLASSES = ("cross", "star")
 COLOURS = ((0.95, 0.55, 0.1), (0.15, 0.45, 0.95))  # of the marker that goes with each class
+NAMED = ("orange", "blue")  # those colours
 MARKERS = ("as-trained", "swapped", "absent", "random")
 TRUTHS = ("object", "marker")
 
@@ -42,7 +43,8 @@ def shortcut(
 
     `marker` is `as-trained`, `swapped` for the other colour in each picture, `absent`, or `random` for one
     that says nothing; the pictures are the same otherwise. `truth` is where the class is said to be: on the
-    object, or on the marker. Raises DataError for options that can't be drawn.
+    object, or on the marker. `Sample.about` says which `marker` a picture has (orange, blue, none), and whether it
+    `agrees` with the label (yes, no). Raises DataError for options that can't be drawn.
     """
     check("shortcut", count, split, size, SMALLEST)
     if not 0 <= rho <= 1 or marker not in MARKERS or truth not in TRUTHS or (marker, truth) == ("absent", "marker"):
@@ -52,7 +54,8 @@ def shortcut(
         )
     name = titled("shortcut", split=split, seed=seed, rho=rho, marker=marker, truth=truth, size=size)
     draw = partial(_drawn, split=split, seed=seed, rho=rho, marker=marker, truth=truth, size=size)
-    return scenes(name, f"shortcut-{split}", count, draw)
+    about = partial(_about, split=split, seed=seed, rho=rho, marker=marker)
+    return scenes(name, f"shortcut-{split}", count, draw, about=about)
 
 
 def cast(place: int, split: str, seed: int, rho: float, marker: str) -> tuple[int, int | None]:
@@ -89,6 +92,12 @@ def scene(place: int, split: str, seed: int, rho: float, marker: str, size: int)
 def _drawn(place: int, split: str, seed: int, rho: float, marker: str, truth: str, size: int) -> Scene:
     painting, label = scene(place, split, seed, rho, marker, size)
     return painting.picture(), (painting.truth(truth, label),)
+
+
+def _about(place: int, split: str, seed: int, rho: float, marker: str) -> dict[str, str]:
+    label, goes_with = cast(place, split, seed, rho, marker)
+    told = "none" if goes_with is None else NAMED[goes_with]
+    return {"marker": told, "agrees": "yes" if goes_with == label else "no"}
 
 
 def _corner(random: np.random.Generator, size: int) -> tuple[float, float]:
