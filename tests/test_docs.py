@@ -62,7 +62,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(4, 300)
     )
     names = {"my_module": net, "images": torch.rand(2, 3, 16, 16)}
-    first, second, third, inner, fourth = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    first, second, third, inner, fourth, fifth = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(first, names)
     assert names["maps"].shape == (2, 14, 14)
     assert names["why"]["church"].box(0.15) is not None
@@ -77,6 +77,8 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert Path("church-from-inside.png").is_file()
     exec(fourth, names)
     assert names["found"]["grad-cam"].figures["pointing"].value > names["found"]["centre"].figures["pointing"].value
+    exec(fifth, names)
+    assert names["told"]["cross"].verdict.blamed == ("marker",)
 
 
 def test_the_page_of_methods_is_the_table() -> None:

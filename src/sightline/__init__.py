@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sightline import datasets, errors, inside, methods, metrics, mil, targets
+    from sightline import audit, datasets, errors, inside, methods, metrics, mil, runs, study, targets
     from sightline.ask import grad_cam, maps
     from sightline.clips import explain_clip
     from sightline.evaluation import Evaluation, evaluate
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sightline.types import Method
     from sightline.volumes import explain_volume
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "METHODS",
@@ -35,6 +35,7 @@ __all__ = [
     "Metric",
     "Model",
     "Preprocess",
+    "audit",
     "compare",
     "datasets",
     "errors",
@@ -50,6 +51,8 @@ __all__ = [
     "methods",
     "metrics",
     "mil",
+    "runs",
+    "study",
     "targets",
     "wrap",
 ]

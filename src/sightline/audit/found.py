@@ -46,6 +46,28 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Look:
+    """One row of the run as it was audited: its picture, its target's class, and where the evidence lies.
+
+    `shares` by region are (evidence, area), each 0 to 1; None where the picture hasn't the region, it isn't known, the
+    model could not see it, or the map is nowhere above zero. `misplaced` is (evidence, area) of where none should lie.
+    """
+
+    picture: str
+    place: int
+    content: str
+    labels: tuple[str, ...]
+    about: Mapping[str, str]
+    index: int
+    target: str
+    predicted: str
+    correct: bool | None
+    probability: float | None
+    shares: Mapping[str, tuple[float, float] | None]
+    misplaced: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
 class Example:
     """One picture of a group, by its name and its target's class; `shares` by region, None where it hasn't it."""
 
@@ -82,7 +104,9 @@ class Hidden:
 
     `drop` is the mean fall of the class's probability (-1 to 1), `flips` the share of pictures whose prediction
     changes; `elsewhere_drop` and `elsewhere_flips` the same where a shape of the same size and form elsewhere is
-    hidden; `beyond` the difference of the two drops, paired by picture.
+    hidden. A marker that speaks for the class in some pictures and against it in others leaves a drop of nothing on
+    the mean, so `beyond` counts how far the probability moves, whichever way: how much further than where elsewhere is
+    hidden, the mean of |fall| less |fall elsewhere|, paired by picture.
     """
 
     region: Region
@@ -94,10 +118,10 @@ class Hidden:
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """How bad it is; `sightline.audit.verdicts` has the rules."""
 
-    BIASED = "biased"  # surely more evidence where it should not lie than its area's share
-    UNSURE = "unsure"  # the interval holds both
+    BIASED = "biased"  # surely more evidence where it should not lie than its area's share, or hiding it surely tells
+    UNSURE = "unsure"  # the interval holds both, or maps and hiding disagree
     CLEAR = "clear"  # surely no more than its area's share
     UNKNOWN = "unknown"  # nothing is known of where it should lie, or there are too few pictures
 
@@ -109,6 +133,19 @@ class Verdict:
     level: Level
     words: str
     blamed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The greatest difference between two subgroups in the share of the evidence in a region: `more` less `less`.
+
+    It is that of a suspect region, where there is any.
+    """
+
+    region: Region
+    more: str
+    less: str
+    difference: Estimate
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,7 @@ class ClassAudit:
     hidden: tuple[Hidden, ...]
     misplaced: Estimate
     verdict: Verdict
+    gap: Gap | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +185,8 @@ class Audit:
     """A run's answer to "where does the model look?": classes, the worst first, and all pictures together.
 
     `question` is the run's, `method` the one of its methods that was looked at, `by` the column of the subgroups.
-    `problems` are lines about pictures that couldn't be used. `before` is the run that it is compared with.
+    `problems` are lines about pictures that couldn't be used. `before` is the run that it is compared with. `looks`
+    are the rows that all of it is made of.
     """
 
     question: Mapping[str, Any]
@@ -160,6 +199,7 @@ class Audit:
     problems: tuple[str, ...]
     before: Mapping[str, Any] | None = None
     changes: tuple[Change, ...] = ()
+    looks: tuple[Look, ...] = field(default=(), repr=False)
 
     def __getitem__(self, name: str) -> ClassAudit:
         return next(each for each in self.classes if each.name == name)

@@ -1,6 +1,6 @@
 """A run that is kept in a folder: its rows, one by one with their maps, or as a table."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,12 +14,15 @@ from sightline.errors import DataError, first_line
 from sightline.geometry import Framing
 from sightline.regions import Heat
 from sightline.runs.columns import COLUMNS, arrow
+from sightline.runs.query import query
 from sightline.runs.store import ROWS, read_question
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sightline.trials import DataSet
+
+AT_ONCE = 64  # rows that are in memory while they are read
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +105,44 @@ class Run:
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{self.folder / ROWS} can't be read ({first_line(error)})") from error
 
-    def rows(self, method: str | None = None) -> Iterator[Row]:
-        """The rows that have a map, in order, of one method or of all; a part at a time is in memory."""
+    def query(self, sql: str, tables: "Mapping[str, pa.Table | str | Path] | None" = None) -> "pa.Table":
+        """The answer to one SELECT on the table `run` (and `evidence`, once audited); see `runs.query.query`."""
+        return query(self, sql, tables)
+
+    def rows(self, method: str | None = None, pictures: Collection[str] | None = None) -> Iterator[Row]:
+        """The rows that have a map, in order, of one method or of all, and of all pictures or some.
+
+        Few of them are in memory at a time.
+        """
+        pa = arrow()
         from pyarrow import parquet
 
-        for part in self.parts:
-            for values in parquet.read_table(part).to_pylist(maps_as_pydicts="strict"):
-                if values["map"] is not None and method in (None, values["method"]):
-                    cells = np.asarray(values.pop("map"), np.float32) * np.float32(values["scale"])
-                    yield Row(values, torch.from_numpy(cells).reshape(values["map_height"], values["map_width"]))
+        only = None if pictures is None else set(pictures)
+        try:
+            for part in self.parts:
+                with parquet.ParquetFile(part) as file:
+                    for some in file.iter_batches(AT_ONCE):
+                        yield from _rows(some, method, only)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self.folder / ROWS} can't be read ({first_line(error)})") from error
 
     def errors(self) -> list[tuple[str, str]]:
         """Each picture that had an error, and what it was."""
         table = self.table(["picture", "error"]).to_pylist()
         return [(row["picture"], row["error"]) for row in table if row["error"] is not None]
+
+
+def _rows(some: "pa.RecordBatch", method: str | None, pictures: Collection[str] | None) -> Iterator[Row]:
+    """Those of some rows that have a map, of one method or of all, and of all pictures or some."""
+    maps = some.column("map")
+    cells, ends = maps.values.to_numpy(zero_copy_only=False), maps.offsets.to_numpy()
+    named = zip(some.column("picture").to_pylist(), some.column("method").to_pylist(), strict=True)
+    places = [
+        place
+        for place, (picture, by) in enumerate(named)
+        if maps[place].is_valid and method in (None, by) and (pictures is None or picture in pictures)
+    ]
+    every = some.drop_columns(["map"]).take(places).to_pylist(maps_as_pydicts="strict") if places else []
+    for place, values in zip(places, every, strict=True):
+        own = cells[ends[place] : ends[place + 1]].astype(np.float32) * np.float32(values["scale"])
+        yield Row(values, torch.from_numpy(own).reshape(values["map_height"], values["map_width"]))

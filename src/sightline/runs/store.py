@@ -5,13 +5,17 @@ that was stopped at any instant goes on with the parts that are missing, and nob
 work at one part at the same time write the same file.
 """
 
+import errno
 import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from sightline.errors import DataError, first_line
 from sightline.runs.columns import arrow, schema
@@ -21,7 +25,9 @@ if TYPE_CHECKING:
 
 FILE = "run.json"
 ROWS = "rows"
+OVERLAYS = "overlays"
 LEVEL = 1  # zstd's; higher ones cost more than they save
+NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
 
 Question = Mapping[str, Any]
 
@@ -44,26 +50,72 @@ class Store:
 
     def missing(self) -> list[int]:
         """The parts that aren't there yet, in order."""
-        return [part for part in range(self.parts) if not self.path(part).is_file()]
+        with writable(self.folder):
+            there = {entry.name for entry in os.scandir(self.folder / ROWS)}
+        return [part for part in range(self.parts) if _name(part) not in there]
 
     def path(self, part: int) -> Path:
-        return self.folder / ROWS / f"part-{part:06}.parquet"
+        return file_of(self.folder, part)
 
     def add(self, part: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a part's rows, each a mapping by column, whole or not at all. Raises DataError where it can't."""
-        pa = arrow()
-        from pyarrow import parquet
-
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema())
-        sink = pa.BufferOutputStream()
-        parquet.write_table(table, sink, compression="zstd", compression_level=LEVEL)
-        with writable(self.folder):
-            place(self.path(part), sink.getvalue())
+        """Write a part's rows, as `write_part` does."""
+        write_part(self.folder, part, rows)
 
     def tidy(self) -> None:
         """Remove what was left by those who were stopped while they wrote; for when no part is missing."""
-        for left in (self.folder / ROWS).glob(".*.tmp"):
+        for left in [*(self.folder / ROWS).glob(".*.tmp"), *(self.folder / OVERLAYS).glob("part-*/.*.tmp")]:
             left.unlink(missing_ok=True)
+
+
+def write_part(folder: Path, part: int, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a part's rows to a run's folder, whole or not at all. Raises DataError where it can't be written to.
+
+    A row is a mapping by column, of which those may lack that are null; its map is an array of float16 values.
+    """
+    pa = arrow()
+    from pyarrow import parquet
+
+    columns = [
+        _maps([row.get("map") for row in rows]) if field.name == "map"
+        else pa.array([row.get(field.name) for row in rows], field.type)
+        for field in schema()
+    ]  # fmt: skip
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_arrays(columns, schema=schema())
+    parquet.write_table(table, sink, compression="zstd", compression_level=LEVEL)
+    with writable(folder):
+        place(file_of(folder, part), sink.getvalue())
+
+
+def _maps(maps: Sequence[Any]) -> "pa.Array":
+    """Lists of float16 numbers, some of which may be missing, without a Python object for each number."""
+    pa = arrow()
+    flat = [np.asarray([] if each is None else each, np.float16).ravel() for each in maps]
+    ends = np.cumsum([0, *map(len, flat)], dtype=np.int64).astype(np.int32)
+    cells = pa.array(np.concatenate([*flat, np.empty(0, np.float16)]), pa.float16())
+    missing = pa.array([each is None for each in maps], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), cells, mask=missing)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a run wrote to a folder, and nothing else. Raises DataError where that can't be done."""
+    with writable(folder):
+        overlays = [*folder.glob(f"{OVERLAYS}/part-*/*.jpg"), *folder.glob(f"{OVERLAYS}/part-*/.*.tmp")]
+        # The question goes last: a folder with rows and no question would take any other.
+        for file in [*folder.glob(f"{ROWS}/part-*.parquet"), *folder.glob(f"{ROWS}/.*.tmp"), *overlays, folder / FILE]:
+            file.unlink(missing_ok=True)
+        for empty in [*folder.glob(f"{OVERLAYS}/part-*"), folder / OVERLAYS, folder / ROWS]:
+            with suppress(OSError):  # what else is in it isn't ours
+                empty.rmdir()
+
+
+def file_of(folder: Path, part: int) -> Path:
+    """A part's file in a run's folder, there or not."""
+    return folder / ROWS / _name(part)
+
+
+def _name(part: int) -> str:
+    return f"part-{part:06}.parquet"
 
 
 @contextmanager
@@ -78,21 +130,43 @@ def writable(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def place(file: Path, data: "bytes | pa.Buffer", *, new: bool = False) -> None:
-    """Write a file whole or not at all, also where the machine loses its power; a `new` one never over another."""
-    part = file.with_name(f".{file.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+def place(file: Path, data: "bytes | pa.Buffer", *, new: bool = False, lasting: bool = True) -> None:
+    """Write a file whole or not at all; a `lasting` one also where the machine loses its power.
+
+    A `new` one is never put over another.
+    """
+    part = file.with_name(f".{file.name}.{socket.gethostname()}-{os.getpid()}-{token_hex(4)}.tmp")
     try:
         with part.open("wb") as opened:
             opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
+            if lasting:
+                opened.flush()
+                os.fsync(opened.fileno())
         if new:
-            with suppress(FileExistsError):  # another worker of the same run was faster; the two are compared
-                os.link(part, file)
+            _link(part, file)
         else:
             part.replace(file)
+    except FileNotFoundError:
+        if not file.is_file():  # else another worker wrote it, ended the run and tidied up
+            raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _link(part: Path, file: Path) -> None:
+    """Give a file its name unless another has it: another worker of the same run was faster, and the two are compared.
+
+    Disks that know no links, as some of networks, are asked first, which leaves a moment in which both may write.
+    """
+    try:
+        os.link(part, file)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if not file.exists():
+            part.replace(file)
 
 
 def read_question(folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ what is shown, `answers.sqlite` what was answered. Names of files and trials are
 method nor an answer can be read out of them.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,12 +29,13 @@ class Kind(StrEnum):
 class Trial:
     """One question: `pictures` are files in the study's folder, left to right, `options` what can be answered.
 
-    An answer is the place of an option.
+    An answer is the place of an option. `about` is what is said above the pictures, if anything.
     """
 
     id: str
     pictures: tuple[str, ...]
     options: tuple[str, ...]
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,11 @@ class Study:
     key: Mapping[str, Key] = field(repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """16 hexadecimal digits that tell this study from any other, made of its trials' names."""
+        return hashlib.sha256(" ".join(trial.id for trial in self.trials).encode()).hexdigest()[:16]
+
     def save(self, folder: Path) -> None:
         """Write study.json and key.json; the pictures are whoever drew them's. Raises DataError."""
         public = {
@@ -92,7 +99,7 @@ class Study:
             return cls(
                 Kind(public["kind"]),
                 public["question"],
-                tuple(Trial(t["id"], tuple(t["pictures"]), tuple(t["options"])) for t in public["trials"]),
+                tuple(Trial(**t | {n: tuple(t[n]) for n in ("pictures", "options")}) for t in public["trials"]),
                 tuple(map(tuple, public["orders"])),
                 {name: Key(**k | {"values": tuple(k["values"])}) for name, k in secret["key"].items()},
                 secret["facts"],
