@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -74,7 +75,7 @@ class Table:
         for column in self.columns:
             table.add_column(column)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)
 
     def markdown(self) -> str:

@@ -89,7 +89,7 @@ class Preprocess:
         return Image.fromarray(pixels.permute(1, 2, 0).expand(-1, -1, 3).contiguous().numpy())
 
     def resized(self, picture: tuple[int, int]) -> tuple[int, int]:
-        """The size (width, height) to which a picture of that size is brought, before its centre is kept or it is filled.
+        """The size (width, height) that a picture is brought to before its centre is kept, or its sides are filled.
 
         Raises PictureError as `framing` does.
         """
