@@ -78,7 +78,7 @@ def test_the_readmes_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     exec(fourth, names)
     assert names["found"]["grad-cam"].figures["pointing"].value > names["found"]["centre"].figures["pointing"].value
     exec(fifth, names)
-    assert names["told"]["cross"].verdict.blamed == ("marker",)
+    assert names["told"]["star"].verdict.blamed == ("marker",)
 
 
 def test_the_page_of_methods_is_the_table() -> None:
