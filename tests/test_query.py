@@ -154,7 +154,6 @@ def test_tables_that_are_given_along_are_joined(toys: Run, tmp_path: Path) -> No
     assert found.to_pylist() == [{"picture": "p1.jpg", "x0": 5, "age": 30}, {"picture": "p7.jpg", "x0": 9, "age": 50}]
     for tables, said in (
         ({"run": ages}, "a table can't be called 'run'"),
-        ({"Evidence": ages}, "a table can't be called 'evidence'"),
         ({"boxes": tmp_path / "gone.csv"}, "gone.csv is no CSV, JSON or Parquet file that is there"),
         ({"boxes": 5}, "table 'boxes' can't be used"),
     ):
@@ -203,7 +202,7 @@ def test_nothing_but_the_run_can_be_read_and_nothing_changed(toys: Run, tmp_path
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("SELECT lable FROM run", r"^no column 'lable'; nearest: labels, .*`sightline query .*` lists all"),
+        ("SELECT lable FROM run", r"^no column 'lable'; nearest: label, labels, .*`sightline query .*` lists all"),
         ("SELECT run.plase FROM run", "^no column 'plase'; nearest: place"),
         ('SELECT place FROM run WHERE picture = "p1.jpg"', r"no column 'p1\.jpg'.*text stands in single quotes"),
         ("SELECT * FROM runs", "^no table 'runs'; there is run$"),

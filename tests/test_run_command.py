@@ -44,7 +44,7 @@ def test_it_explains_and_says_what_it_found(run: Command, tmp_path: Path) -> Non
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == f"12 pictures, {len(table)} rows of grad-cam, layer features"
-    assert lines[1] == f"shapes is right about {100 * sum(right.values()) / 12:.1f} %"
+    assert lines[1] == f"shapes predicts {100 * sum(right.values()) / 12:.1f} % of the pictures rightly"
     assert lines[2].endswith(" in all")
     assert "pictures/s" in lines[2]
     assert lines[-2] == f"wrote {tmp_path}: 3 files in rows/, {len(table)} pictures in overlays/"
@@ -87,11 +87,11 @@ def test_errors_are_shown_counted_and_the_exit_code(run: Command, tmp_path: Path
     asked = ("run", tmp_path / "in", "--model", "shapes", "--workers", 0, "-t", "label", "-o", tmp_path / "out")
     code, out, err = run(*asked)
     assert (code, err) == (1, "")
-    assert "errors: 8 of 9 pictures" in out
+    assert "errors: 8 of 9 rows, in 8 of 9 pictures" in out
     assert "  [zebra]/z.png: the model knows no class '[zebra]'\n  star/bad-0.jpg: " in out
     assert "star/bad-3.jpg" in out
     assert "star/bad-4.jpg" not in out
-    assert "and more, all in the table" in out
+    assert "and more: sightline query" in out
     assert "% of the 1 with a label that it knows" in out
     assert "folder is no run" not in out
 

@@ -19,6 +19,8 @@ import sightline
 from sightline.datasets import Listed, open_data
 from sightline.errors import DataError, LayerError, MethodError, ModelError, SightlineError, TargetError
 from sightline.geometry import Framing
+from sightline.methods import method
+from sightline.methods.compose import over_noise
 from sightline.model import Model
 from sightline.preprocess import Preprocess
 from sightline.regions import box, peak
@@ -28,6 +30,7 @@ from sightline.runs.explaining import Explainer
 from sightline.runs.job import Job
 from sightline.runs.reading import Reader
 from sightline.runs.rows import located
+from sightline.runs.store import check
 from sightline.trials import Known, Sample, Truth
 
 SCENES = "scenes:shapes:count=10"
@@ -264,8 +267,8 @@ def test_a_method_that_fails_on_every_picture_ends_the_run(shapes: Model, tmp_pa
         ({"methods": ("grad-cm",)}, MethodError, "grad-cam"),
         ({"layer": "nowhere"}, LayerError, "nowhere"),
         ({"layer": ["features"]}, LayerError, "one layer"),
-        ({"batch_size": 0}, DataError, "expected 1 or more"),
-        ({"part_size": 0}, DataError, "expected 1 or more"),
+        ({"batch_size": 0}, DataError, "expected whole numbers"),
+        ({"part_size": 0}, DataError, "expected whole numbers"),
         ({"engine": "spark"}, DataError, "local or ray"),
         ({"actors": 2}, DataError, "engine ray only"),
         ({"shard": (0, 2)}, DataError, "shard 0/2"),
@@ -316,7 +319,7 @@ def broken(name: str, _: int) -> Sample:
         ({"sample": 7}, "sample"),
         ({"overlays": True}, "overlays"),
         ({"data": "scenes:shapes:count=11"}, "opened"),
-        ({"data": "scenes:shapes:count=10:seed=1"}, "data"),
+        ({"data": "scenes:shapes:count=10:seed=1"}, "opened"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -609,19 +612,113 @@ def test_the_question_is_kept_as_it_was_asked(shapes: Model, photos: Path, tmp_p
     spec = {"name": "shapes", "weights": None}
     found = run(shapes, photos, ("label",), ("rise:masks=4",), folder=tmp_path, spec=spec, sample=5, workers=0)
     told = json.loads((tmp_path / "run.json").read_text())
-    assert list(told) == [
-        "model", "weights", "spec", "preprocess", "data", "opened", "layout", "split", "sample", "seed", "pictures",
-        "names", "targets", "methods", "layer", "part", "batch", "overlays", "question",
+    known = [
+        "model", "weights", "labels", "multi_label", "classes", "preprocess", "data", "opened", "layout", "split",
+        "table", "sample", "seed", "pictures", "names", "targets", "methods", "layer", "part", "batch", "overlays",
     ]  # fmt: skip
+    assert list(told) == [*known, "question", "answer", "spec", "versions"]
     assert told["weights"] == shapes.weights_hash
     assert (told["spec"], told["opened"], told["sample"], told["pictures"]) == (spec, str(photos), 5, 5)
-    assert told["layer"] is None
+    assert (told["layer"], told["table"], told["classes"], told["multi_label"]) == (None, None, 9, True)
     assert told["methods"][0][0] == "rise:masks=4"
     assert found.question == told
-    plain = {name: value for name, value in told.items() if name != "question"}
+    # A data set that is opened by its path is known by that, whatever it is called.
+    plain = {name: told[name] for name in known if name != "data"}
     assert told["question"] == hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
     names = "\0".join(found.data.names)
     assert told["names"] == hashlib.sha256(names.encode()).hexdigest()[:16]
+
+
+def wrapped(code: Any, labels: str = "abc", **more: Any) -> Model:
+    preprocess = Preprocess(size=(16, 16), fit="squash")
+    return sightline.wrap(code, labels=list(labels), preprocess=preprocess, name="own", **more)
+
+
+def pooled() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def test_what_only_code_or_labels_tell_apart_is_refused_too(tmp_path: Path) -> None:
+    net = pooled()
+    asked: dict[str, Any] = {"data": SCENES, "folder": tmp_path, "workers": 0, "part_size": 4}
+    before = rows_of(run(wrapped(net), **asked))
+    (tmp_path / "rows" / "part-000001.parquet").unlink()
+    for other, name in (
+        (wrapped(net, "abd"), "labels"),
+        (wrapped(net, multi_label=True), "multi_label"),
+        (wrapped(net, call=lambda module, image: -module(image)), "answer"),
+    ):
+        with pytest.raises(DataError, match=f"its {name} was"):
+            run(other, **asked)
+    kept = wrapped(net)
+    assert kept.weights_hash
+    first = net[0]
+    assert isinstance(first, nn.Conv2d)
+    first.weight.data.mul_(-2)  # after the hash was taken
+    with pytest.raises(DataError, match="its weights was"):
+        run(kept, **asked)
+    first.weight.data.div_(-2)
+    assert rows_of(run(wrapped(net), **asked)) == before
+
+
+def test_hardware_may_round_the_first_answer() -> None:
+    question = {"opened": None, "data": "x", "answer": [10.0, -4.0]}
+    check(question, question | {"answer": [10.1, -3.9]}, Path("run.json"))
+    for other in ([10.3, -4.0], [10.0], None):
+        with pytest.raises(DataError, match="its answer was"):
+            check(question, question | {"answer": other}, Path("run.json"))
+    check(question | {"opened": "a"}, question | {"opened": "a", "data": "./x"}, Path("run.json"))
+    with pytest.raises(DataError, match="its data was"):
+        check(question, question | {"data": "y"}, Path("run.json"))
+
+
+def test_a_table_whose_labels_change_is_another_run(shapes: Model, photos: Path, tmp_path: Path) -> None:
+    files = sorted(photos.rglob("*.jpg"))[:4]
+    table = tmp_path / "own.csv"
+    table.write_text("path,label\n" + "".join(f"{file},star\n" for file in files))
+    run(shapes, table, "label", folder=tmp_path / "run", workers=0)
+    table.write_text(table.read_text().replace("star", "cross", 1))
+    with pytest.raises(DataError, match="its table was"):
+        run(shapes, table, "label", folder=tmp_path / "run", workers=0)
+
+
+def test_a_label_is_told_as_the_data_set_has_it(shapes: Model, photos: Path, tmp_path: Path) -> None:
+    files = sorted(photos.rglob("*.jpg"))[:2]
+    (tmp_path / "own.csv").write_text(f"path,label\n{files[0]},STAR|moon\n{files[1]},8\n")
+    found = run(shapes, tmp_path / "own.csv", ["label", "predicted"], folder=tmp_path / "run", workers=0)
+    rows = found.table(["asked", "label", "target", "error"]).to_pylist()
+    assert [(row["asked"], row["label"], row["error"] is None) for row in rows] == [
+        ("label", "STAR", True), ("label", "moon", False), ("predicted", None, True),
+        ("label", "8", True), ("predicted", None, True),
+    ]  # fmt: skip
+    assert rows[0]["target"] == "star"
+
+
+def test_the_callers_random_state_stays(shapes: Model, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    run(shapes, SCENES, folder=tmp_path, workers=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_methods_of_one_title_and_what_is_no_target(shapes: Model, tmp_path: Path) -> None:
+    one, two = (over_noise(method(f"rise:masks={masks}"), samples=masks) for masks in (2, 3))
+    found = run(shapes, SCENES, [3, "predicted"], [one, two], folder=tmp_path / "both", workers=0)
+    assert found.methods == ("rise:masks=2 over noise", "rise:masks=3 over noise")
+    none = tmp_path / "none"
+    with pytest.raises(MethodError, match="two different methods are called 'rise:masks=2 over noise'"):
+        run(shapes, SCENES, 3, [one, replace(two, name=one.name)], folder=none)
+    wrong: Any
+    for wrong in ([None], [["star"]]):
+        with pytest.raises(TargetError, match="is no target; expected predicted"):
+            run(shapes, SCENES, wrong, folder=none)
+    with pytest.raises(TargetError, match="own has no class names; give it labels"):
+        run(wrapped(pooled(), ""), SCENES, "label", folder=none)
+    for wrong in ({"batch_size": 2.5}, {"part_size": 0}, {"workers": -1}, {"actors": 2}):
+        with pytest.raises(DataError, match="expected whole numbers|can't read|--engine ray"):
+            run(shapes, SCENES, folder=none, **wrong)
+    with pytest.raises(TypeError, match=r"run\(\) takes no 'nope'"):
+        run(shapes, SCENES, folder=none, nope=1)
+    assert not none.exists()
 
 
 def test_an_explainer_finds_labels_whole(shapes: Model) -> None:

@@ -453,4 +453,5 @@ def _not_finite(module: nn.Module, image: Tensor, scores: Tensor) -> str:
         cause = "the model's weights hold NaN or infinity"
     else:
         cause = "the numbers overflow inside the model; try a wider dtype"
-    return f"the scores of image {', '.join(map(str, bad[:8]))} aren't finite: {cause}"
+    which = f" of image {', '.join(map(str, bad[:8]))}" if len(scores) > 1 else ""
+    return f"the scores{which} aren't finite: {cause}"

@@ -43,7 +43,7 @@ Question = Annotated[str | None, typer.Option(help="What a model that answers qu
 Sentence = Annotated[
     str | None, typer.Option("--text", help="A sentence: read in place of a captioner's own, or compared by CLIP.")
 ]
-Seed = Annotated[int, typer.Option(help="What methods that draw random numbers draw.")]
+Seed = Annotated[int, typer.Option(min=0, help="What methods that draw random numbers draw.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to write to; made if need be.")]
 

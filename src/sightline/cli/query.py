@@ -32,7 +32,9 @@ def command(
         list[str] | None,
         typer.Option(help="Another table, as boxes=boxes.csv: CSV, JSON or Parquet. May be repeated."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="So many rows on the terminal; files and JSON have all.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="So many rows on the terminal; files and JSON have all.")
+    ] = 50,
     csv: Annotated[
         Path | None, typer.Option(help="Write the answer to this file; lists become JSON in a cell.")
     ] = None,
@@ -45,6 +47,8 @@ def command(
 
     if (csv is not None) + (parquet is not None) + as_json > 1:
         raise DataError("the answer is written once: choose one of --csv, --parquet and --json")
+    if any(file is not None and not file.name for file in (csv, parquet)):
+        raise DataError("an answer is written to a file; expected its name behind --csv or --parquet")
     kept = Run(run)
     if sql is None:
         if csv or parquet or table:

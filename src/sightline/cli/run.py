@@ -96,7 +96,7 @@ def command(
         _show(facts, done)
         if loaded.note:
             Console(soft_wrap=True, highlight=False).print(f"[yellow]note:[/] {escape(loaded.note)}")
-    if facts["errors"]:
+    if facts["errors"] or facts["problems"]:
         raise typer.Exit(1)
 
 
@@ -180,10 +180,12 @@ def _facts(run: "Run") -> dict[str, Any]:
         "of": run.question["pictures"],
         "rows": table.num_rows,
         "errors": len(pc.unique(failed["place"])),
+        "failed": failed.num_rows,
         "accuracy": right / judged.num_rows if judged.num_rows else None,
         "judged": judged.num_rows,
         "parts": len(run.parts),
         "overlays": len(table) - table["overlay"].null_count,
+        "problems": list(run.data.problems),
         "first_errors": failed.slice(0, LISTED).select(["picture", "error"]).to_pylist(),
     }
 
@@ -193,17 +195,26 @@ def _show(facts: dict[str, Any], run: "Run") -> None:
     at = "" if facts["layer"] is None else f", layer {facts['layer']}"
     plain.print(f"{facts['pictures']} pictures, {facts['rows']} rows of {', '.join(run.methods)}{at}")
     if facts["accuracy"] is not None:
-        of = "" if facts["judged"] == facts["pictures"] else f" of the {facts['judged']} with a label that it knows"
-        plain.print(f"{escape(facts['model'])} is right about {100 * facts['accuracy']:.1f} %{of}")
+        whole = facts["judged"] == facts["pictures"]
+        of = " of the pictures" if whole else f" of the {facts['judged']} pictures with a label that it knows"
+        plain.print(f"{escape(facts['model'])} predicts {100 * facts['accuracy']:.1f} %{of} rightly")
     if facts["rate"] is not None:
         plain.print(f"{_figure(facts['rate'])} pictures/s, {_clock(facts['seconds'])} in all")
     if facts["pictures"] < facts["of"]:
         plain.print(f"[yellow]not done yet:[/] {facts['of'] - facts['pictures']} of {facts['of']} pictures")
     if facts["errors"]:
-        plain.print(f"[yellow]errors:[/] {facts['errors']} of {facts['pictures']} pictures")
+        of = f"in {facts['errors']} of {facts['pictures']} pictures"
+        plain.print(f"[yellow]errors:[/] {facts['failed']} of {facts['rows']} rows, {of}")
         for each in facts["first_errors"]:
-            plain.print(f"  {escape(each['picture'])}: {escape(each['error'])}")
-        if facts["errors"] > LISTED:
-            plain.print("  and more, all in the table: sightline query")
+            named = each["error"] if each["picture"] in each["error"] else f"{each['picture']}: {each['error']}"
+            plain.print(f"  {escape(named)}")
+        if facts["failed"] > LISTED:
+            sql = "SELECT picture, error FROM run WHERE error IS NOT NULL"
+            plain.print(f'  and more: sightline query {escape(facts["folder"])} "{sql}"')
+    for problem in facts["problems"][:LISTED]:
+        plain.print(f"[yellow]left out:[/] {escape(problem)}")
+    if len(facts["problems"]) > LISTED:
+        plain.print(f"[yellow]left out:[/] and {len(facts['problems']) - LISTED} more, all with --json")
     drawn = f", {facts['overlays']} pictures in overlays/" if facts["overlays"] else ""
-    plain.print(f"wrote {escape(facts['folder'])}: {facts['parts']} files in rows/{drawn}")
+    files = "1 file" if facts["parts"] == 1 else f"{facts['parts']} files"
+    plain.print(f"wrote {escape(facts['folder'])}: {files} in rows/{drawn}")

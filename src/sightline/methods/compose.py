@@ -36,7 +36,7 @@ def over_noise(method: Method, *, samples: int = 25, noise: float = 0.15) -> Met
         total = reduce(torch.add, (ask.maps(method, image) for image in noisy(ask, generator, samples, noise)))
         return total / samples
 
-    return _composed(rule, f"{method.name} over noise", f"{method.idea}, averaged over noise", [method], "samples")
+    return _composed(rule, f"{method.title} over noise", f"{method.idea}, averaged over noise", [method], "samples")
 
 
 def over_flips(method: Method, *, scales: Sequence[float] = (1.0,)) -> Method:
@@ -57,7 +57,7 @@ def over_flips(method: Method, *, scales: Sequence[float] = (1.0,)) -> Method:
         return torch.stack([resized(maps, found[0].shape[2:]) for maps in found]).mean(0)
 
     idea = f"{method.idea}, averaged over flips and scales"
-    return _composed(rule, f"{method.name} over flips", idea, [method], "2 * len(scales)", planar=True)
+    return _composed(rule, f"{method.title} over flips", idea, [method], "2 * len(scales)", planar=True)
 
 
 def over_layers(method: Method, *, fuse: str = "mean") -> Method:
@@ -76,7 +76,7 @@ def over_layers(method: Method, *, fuse: str = "mean") -> Method:
             raise MethodError(f"{method.name} is signed, and a product of two negative maps would be positive")
         return FUSIONS[fuse](torch.stack(together([by_largest(maps) for maps in at_layers(ask, method)])))
 
-    return _composed(rule, f"{method.name} over layers", f"{method.idea}, at every resolution", [method], "layers")
+    return _composed(rule, f"{method.title} over layers", f"{method.idea}, at every resolution", [method], "layers")
 
 
 def product(one: Method, other: Method) -> Method:
@@ -90,7 +90,7 @@ def product(one: Method, other: Method) -> Method:
         fine = ask.maps(one)
         return fine * resized(ask.maps(other), fine.shape[2:])
 
-    return _composed(rule, f"{one.name} times {other.name}", f"{one.idea}, and {other.idea}", [one, other])
+    return _composed(rule, f"{one.title} times {other.title}", f"{one.idea}, and {other.idea}", [one, other])
 
 
 def at_layers(ask: Questions, method: Method) -> list[Maps]:

@@ -35,6 +35,7 @@ COLUMNS = (
     Column("predicted_probability", "float", "its probability, 0 to 1"),
     Column("correct", "bool", "whether it is one of the labels"),
     Column("asked", "string", "the target as it was asked for: predicted, label, or what was typed"),
+    Column("label", "string", "of a target asked for as a label: its class as the data set calls it"),
     Column("target", "string", "the target in words"),
     Column("index", "int32", "the class that the target is about"),
     Column("score", "float", "what the map explains, a logit for a class"),

@@ -26,10 +26,14 @@ PREDICTED, LABEL = "predicted", "label"
 
 @dataclass(frozen=True)
 class Wanted:
-    """One target of one picture: as it was asked for, and its place among the picture's questions, or its error."""
+    """One target of one picture: as it was asked for, and its place among the picture's questions, or its error.
+
+    `label` is what the data set calls its class, where that is what was asked for.
+    """
 
     asked: str
     place: int = 0
+    label: str | None = None
     error: str | None = None
 
 
@@ -129,6 +133,10 @@ class Explainer:
         return [] if self.layer is None else [find(bare(self.model.module), self.layer)]
 
     def _check(self, text: str) -> None:
+        if text == LABEL and not self.model.labels:
+            raise TargetError(
+                f"{LABEL} asks for what the data set names, and {self.model.name} has no class names; give it labels"
+            )
         if text in (PREDICTED, LABEL):
             return
         if is_posed(self.model, text):
@@ -180,11 +188,11 @@ class Explainer:
             phrases: dict[Phrase, int] = {}
             targets: list[Wanted] = []
             for text in self.targets:
-                for asked in self._phrases(text, read, best_of):
+                for label, asked in self._phrases(text, read, best_of):
                     if isinstance(asked, str):
-                        targets.append(Wanted(text, error=asked))
+                        targets.append(Wanted(text, label=label, error=asked))
                     else:
-                        targets.append(Wanted(text, phrases.setdefault(asked, len(phrases))))
+                        targets.append(Wanted(text, phrases.setdefault(asked, len(phrases)), label))
             wanted.append(targets)
             rows.append(list(phrases))
         most = max(map(len, rows))
@@ -193,18 +201,19 @@ class Explainer:
         filled = tuple(tuple(row[min(k, len(row) - 1)] if row else Phrase(0) for k in range(most)) for row in rows)
         return Question(phrases=filled, several=True, labels=labels, multi_label=multi_label), wanted
 
-    def _phrases(self, text: str, read: Read, ranked: Sequence[int]) -> list[Phrase | str]:
-        """A target of one picture as questions of classes, or the errors of what can't be asked."""
+    def _phrases(self, text: str, read: Read, ranked: Sequence[int]) -> list[tuple[str | None, Phrase | str]]:
+        """A target of one picture as labels, if any, with questions of classes, or errors of what can't be asked."""
         if text == LABEL:
             if not read.labels:
-                return ["the data set names no class in it"]
+                return [(None, "the data set names no class in it")]
             found = {label: self.index(label) for label in read.labels}
             return [
-                f"the model knows no class {label!r}" if index is None else Phrase(index)
+                (label, f"the model knows no class {label!r}" if index is None else Phrase(index))
                 for label, index in found.items()
             ]
         count = _best(text)
-        return [phrase(text, self.model.labels)] if count is None else [Phrase(index) for index in ranked[:count]]
+        asked = [phrase(text, self.model.labels)] if count is None else [Phrase(index) for index in ranked[:count]]
+        return [(None, each) for each in asked]
 
 
 def _best(text: str) -> int | None:

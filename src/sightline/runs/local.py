@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from sightline.ahead import ahead
@@ -28,9 +29,9 @@ Told = Callable[[int, int], None]
 def run_parts(job: Job, parts: Sequence[int], progress: Told, *, workers: int | None = None) -> None:
     """Explain some parts of a run, in order. `progress` is told of the pictures of these parts.
 
-    `workers` processes read pictures; 0 reads in a thread of this one. By default one less than there are cores, at
-    most MOST_READERS. Raises DataError where a part can't be written or a reading process dies; parts that are
-    written stay.
+    `workers` processes read pictures; 0 reads in a thread of this one. By default, on Linux one less than there are
+    cores, at most MOST_READERS, elsewhere 0. Raises DataError where a part can't be written or a reading process
+    dies; parts that are written stay.
     """
     total, done = sum(len(job.places(part)) for part in parts), 0
     progress(done, total)
@@ -87,6 +88,8 @@ def _workers(asked: int | None) -> int:
         raise DataError(f"{asked} workers can't read; expected 0 (a thread of this process) or more")
     if asked is not None:
         return asked
+    if sys.platform != "linux":  # processes that aren't forked begin with the script that runs, guarded or not
+        return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores - 1, MOST_READERS)
 
@@ -103,6 +106,7 @@ def _reading(batches: _Batches, workers: int, pinned: bool) -> Iterator[Iterator
         return
     loader: DataLoader[Batch] = DataLoader(
         batches, batch_size=None, num_workers=min(workers, len(batches)), pin_memory=pinned, worker_init_fn=_begin,
+        generator=torch.Generator(),  # a seed of its own, so that the caller's random state stays
         multiprocessing_context="fork" if sys.platform == "linux" else None,
     )  # fmt: skip
     with warnings.catch_warnings():

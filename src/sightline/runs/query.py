@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sightline.errors import DataError, first_line
 from sightline.runs.columns import COLUMNS, Column, arrow
+from sightline.runs.store import EVIDENCE as FILE
 from sightline.runs.store import ROWS
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ EVIDENCE = (
     Column("region", "string", "what the evidence was looked for in"),
     Column("suspect", "bool", "whether evidence should not lie there"),
     Column("share", "double", "of the evidence that lies inside, 0 to 1; null where the picture has no such region"),
-    Column("area", "double", "of the picture that the region takes, 0 to 1"),
+    Column("area", "double", "of what the model saw of the picture that the region takes, 0 to 1"),
 )
 """The columns of the table `evidence`, which `sightline audit` writes."""
 
@@ -108,7 +109,7 @@ def duck() -> Any:
 
 def evidence(run: "Run") -> Path | None:
     """The file of the table `evidence`, where the run has been audited."""
-    file = run.folder / "audit" / "evidence.parquet"
+    file = run.folder / FILE
     return file if file.is_file() else None
 
 
@@ -118,9 +119,10 @@ def _opened(connection: Any, run: "Run", tables: "Mapping[str, pa.Table | str | 
     allowed = []
     # One pattern, not a list of files: there may be hundreds of thousands.
     connection.execute(f"CREATE VIEW run AS FROM read_parquet({_text(_only(rows) + '/part-*.parquet')})")
-    if clash := {"run", "evidence"} & {name.lower() for name in tables}:
+    audited = evidence(run)
+    if clash := {"run", *(["evidence"] if audited else [])} & {name.lower() for name in tables}:
         raise DataError(f"a table can't be called {clash.pop()!r}, the run has one of that name; choose another")
-    if (audited := evidence(run)) is not None:
+    if audited is not None:
         tables = {**tables, "evidence": audited}
     for name, table in tables.items():
         if isinstance(table, str | Path):

@@ -57,7 +57,7 @@ def made(answers: Answers | Failed, labels: Labels, question: str) -> Iterator[M
             "correct": best[n] in present if present else None,
         }
         for wanted in answers.wanted[n]:
-            asking = picture | {"asked": wanted.asked}
+            asking = picture | {"asked": wanted.asked, "label": wanted.label}
             if wanted.error is not None:
                 yield Made(asking | {"error": wanted.error})
                 continue

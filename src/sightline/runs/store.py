@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 FILE = "run.json"
 ROWS = "rows"
 OVERLAYS = "overlays"
+EVIDENCE = "audit/evidence.parquet"  # what an audit measures of the rows
 LEVEL = 1  # zstd's; higher ones cost more than they save
 NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+TOLD = ("answer", "spec", "versions")  # what a run's question tells beside what it is known by
+NEAR = 0.02  # of the largest logit, by which the same net may differ on other hardware or in a narrow dtype
 
 Question = Mapping[str, Any]
 
@@ -98,11 +102,15 @@ def _maps(maps: Sequence[Any]) -> "pa.Array":
 
 
 def clear(folder: Path) -> None:
-    """Remove what a run wrote to a folder, and nothing else. Raises DataError where that can't be done."""
+    """Remove what a run wrote to a folder, and what an audit measured of it, but nothing else.
+
+    Raises DataError where that can't be done.
+    """
     with writable(folder):
         overlays = [*folder.glob(f"{OVERLAYS}/part-*/*.jpg"), *folder.glob(f"{OVERLAYS}/part-*/.*.tmp")]
         # The question goes last: a folder with rows and no question would take any other.
-        for file in [*folder.glob(f"{ROWS}/part-*.parquet"), *folder.glob(f"{ROWS}/.*.tmp"), *overlays, folder / FILE]:
+        rows = [*folder.glob(f"{ROWS}/part-*.parquet"), *folder.glob(f"{ROWS}/.*.tmp")]
+        for file in [*rows, *overlays, folder / EVIDENCE, folder / FILE]:
             file.unlink(missing_ok=True)
         for empty in [*folder.glob(f"{OVERLAYS}/part-*"), folder / OVERLAYS, folder / ROWS]:
             with suppress(OSError):  # what else is in it isn't ours
@@ -182,13 +190,28 @@ def read_question(folder: Path) -> dict[str, Any]:
 
 def check(kept: Question, asked: Question, file: Path) -> None:
     """Raise DataError, naming what differs, where a folder holds another run than the one asked for."""
-    asked = json.loads(json.dumps(asked))
-    for name in [*asked, *kept]:
-        if kept.get(name) != asked.get(name):
+    now, was = (compared(each) | {"answer": each.get("answer")} for each in (json.loads(json.dumps(asked)), kept))
+    for name in {**now, **was}:
+        if not _same(was.get(name), now.get(name)):
             raise DataError(
-                f"{file} holds another run: its {name} was {_short(kept.get(name))}, now it is "
-                f"{_short(asked.get(name))}; choose another folder, or --fresh to begin again"
+                f"{file} holds another run: its {name} was {_short(was.get(name))}, now it is "
+                f"{_short(now.get(name))}; choose another folder, or --fresh to begin again"
             )
+
+
+def compared(question: Question) -> dict[str, Any]:
+    """What of a question tells one run from another to the letter: a data set by its path, if it has one."""
+    path = question.get("opened") is not None
+    return {name: value for name, value in question.items() if name not in TOLD and not (path and name == "data")}
+
+
+def _same(this: Any, that: Any) -> bool:
+    """Whether values are equal; lists of numbers nearly so, as other hardware rounds otherwise."""
+    lists = isinstance(this, list) and isinstance(that, list) and len(this) == len(that)
+    if not lists or not all(isinstance(each, float) for each in [*this, *that]):
+        return bool(this == that)
+    near = NEAR * max(map(abs, this), default=0.0)
+    return all(abs(a - b) <= near for a, b in zip(this, that, strict=True))
 
 
 def _short(value: Any) -> str:
