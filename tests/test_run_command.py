@@ -92,7 +92,7 @@ def test_errors_are_shown_counted_and_the_exit_code(run: Command, tmp_path: Path
     assert "star/bad-3.jpg" in out
     assert "star/bad-4.jpg" not in out
     assert "and more: sightline query" in out
-    assert "% of the 1 with a label that it knows" in out
+    assert "0.0 % of the 1 picture with a label that it knows rightly" in out
     assert "folder is no run" not in out
 
 

@@ -81,7 +81,7 @@ def command(
         "size": size, "fit": fit, "mean": mean, "std": std,
     }  # fmt: skip
     asked = {"actors": actors, "gpus": gpus}
-    first = int(os.environ.get("RANK", 0)) == 0  # of the processes that torchrun started, one speaks
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun started, one speaks
     with _telling(Console(stderr=True, quiet=not first)) as pace:
         done = run(
             loaded, data, target or ("predicted",), options.names(methods), folder=out, layer=layer, batch_size=batch,
@@ -196,7 +196,7 @@ def _show(facts: dict[str, Any], run: "Run") -> None:
     plain.print(f"{facts['pictures']} pictures, {facts['rows']} rows of {', '.join(run.methods)}{at}")
     if facts["accuracy"] is not None:
         whole = facts["judged"] == facts["pictures"]
-        of = " of the pictures" if whole else f" of the {facts['judged']} pictures with a label that it knows"
+        of = " of the pictures" if whole else f" of the {_many(facts['judged'], 'picture')} with a label that it knows"
         plain.print(f"{escape(facts['model'])} predicts {100 * facts['accuracy']:.1f} %{of} rightly")
     if facts["rate"] is not None:
         plain.print(f"{_figure(facts['rate'])} pictures/s, {_clock(facts['seconds'])} in all")
@@ -216,5 +216,8 @@ def _show(facts: dict[str, Any], run: "Run") -> None:
     if len(facts["problems"]) > LISTED:
         plain.print(f"[yellow]left out:[/] and {len(facts['problems']) - LISTED} more, all with --json")
     drawn = f", {facts['overlays']} pictures in overlays/" if facts["overlays"] else ""
-    files = "1 file" if facts["parts"] == 1 else f"{facts['parts']} files"
-    plain.print(f"wrote {escape(facts['folder'])}: {files} in rows/{drawn}")
+    plain.print(f"wrote {escape(facts['folder'])}: {_many(facts['parts'], 'file')} in rows/{drawn}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -139,7 +139,7 @@ def _layout(path: Path, split: str | None) -> Source:
         return fitting[0]
     among = ", ".join(f"{row.name} ({row.says})" for row in fitting or _LAYOUTS)
     how = "fits more than one layout" if fitting else "fits no layout"
-    raise DataError(f"{shown(path)} {how} of: {among}; name one with layout")
+    raise DataError(f"{shown(path)} {how} of: {among}; name one with layout (--layout)")
 
 
 _LAYOUTS = tuple(row for row in DATASETS if row.fits is not None)
