@@ -1,15 +1,16 @@
-"""How often the 95 % intervals of a study's analysis hold the truth, beside those of the pigeonhole bootstrap.
+"""How often a study's analysis is right: its 95 % intervals hold the truth, and it claims what isn't there.
 
 python examples/study_intervals.py [--studies 400]
 
-Simulated studies whose truth is known, of several sizes; the table of docs/study.md. Needs no data; minutes.
+Simulated studies whose truth is known, of several sizes; the two tables of docs/study.md, the first beside the
+intervals of the pigeonhole bootstrap. Needs no data; minutes.
 """
 
 import argparse
 
 import numpy as np
 
-from sightline.study import Kind
+from sightline.study import Kind, analyse
 from sightline.study.estimates import Estimate, difference, mean, share
 from sightline.study.judged import Columns, judged
 from sightline.study.simulated import People, imagined, simulate
@@ -25,6 +26,12 @@ SIZES = (
 )
 """Kind, participants, pictures, and the truth of each method; the first is looked at, and how far the next is below."""
 
+NOTHING = (
+    (Kind.DISCRIMINATION, ((6, 20), (12, 30), (24, 20), (43, 45))),
+    (Kind.TRUST, ((6, 20), (12, 30), (24, 20), (54, 45))),
+)
+"""Kind, and participants and pictures of studies of two methods, either of which tells people nothing."""
+
 DRAWS = 1000
 
 
@@ -32,13 +39,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=400)
     args = parser.parse_args()
+    nothing(args.studies)
+    intervals(args.studies)
+
+
+def nothing(studies: int) -> None:
+    """How often p is below 0.05, before and after Holm's correction, and how often the words claim anything."""
+    print("| study | participants | pictures | skills | p, chance | any method claimed | p, pair | pair claimed |")
+    print("|---|---:|---:|---|---:|---:|---:|---:|")
+    for kind, sizes in NOTHING:
+        effect = dict.fromkeys("ab", 0.5 if kind is Kind.DISCRIMINATION else 0.0)
+        for count, pictures in sizes:
+            for skill, differ in ((0.4, "differ"), (0.0, "alike")):
+                counts = np.zeros(4)
+                for seed in range(studies):
+                    study = imagined(kind, list(effect), pictures, count, seed)
+                    found = analyse(study, simulate(study, People(effect, count, skill=skill), seed), seed=seed)
+                    counts += (
+                        np.mean([each.p < 0.05 for each in found.methods]),
+                        any(each.seen for each in found.methods),
+                        found.pairs[0].p < 0.05,
+                        found.pairs[0].seen,
+                    )
+                shares = " | ".join(f"{100 * each / studies:.1f} %" for each in counts)
+                print(f"| {kind} | {count} | {pictures} | {differ} | {shares} |", flush=True)
+    print()
+
+
+def intervals(studies: int) -> None:
+    """How often intervals hold the truth, and how wide they are."""
     print("| study | participants | pictures | truth | figure | width | difference | pigeonhole | width |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     random = np.random.default_rng(0)
     for kind, count, pictures, truths in SIZES:
         effect = dict(zip("abcd", truths, strict=False))
         held, width = np.zeros(3), np.zeros(3)
-        for seed in range(args.studies):
+        for seed in range(studies):
             study = imagined(kind, list(effect), pictures, count, seed)
             answers = judged(study, simulate(study, People(effect, count), seed))
             one, two = ([each for each in answers if each.key.method == method] for method in "ab")
@@ -51,8 +87,8 @@ def main() -> None:
             for place, true in enumerate((truths[0], truths[0] - truths[1], truths[0])):
                 low, high = found[place].low, found[place].high
                 held[place] += low <= true <= high
-                width[place] += (high - low) / args.studies
-        figure, apart, drawn = (f"{100 * each / args.studies:.1f} %" for each in held)
+                width[place] += (high - low) / studies
+        figure, apart, drawn = (f"{100 * each / studies:.1f} %" for each in held)
         if kind is Kind.DISCRIMINATION:
             true, own_width, drawn_width = f"{100 * truths[0]:g} %", *(f"{100 * width[n]:.0f} points" for n in (0, 2))
         else:

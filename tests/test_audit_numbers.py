@@ -177,7 +177,7 @@ def two(tmp_path: Path) -> Run:
         [
             row("p", np.ones((4, 4)), labels=["A_", "n02"], target="a", index=0),
             row("p", np.ones((4, 4)), labels=["A_", "n02"], target="b", index=1),
-            row("q", np.ones((4, 4)), labels=["n02"], target="b", index=1, place=1, correct=False),
+            row("q", np.ones((4, 4)), labels=["n02"], target="b", index=1, place=1, correct=False, label="n02"),
         ],
     )
 
@@ -230,7 +230,7 @@ def test_marks_of_another_size_are_told_and_left_out(two: Run) -> None:
 def look(picture: str, evidence: float, **others: object) -> Look:
     values = {
         "picture": picture, "place": 0, "content": picture, "labels": ("a",), "about": {}, "index": 0, "target": "a",
-        "predicted": "a", "correct": True, "probability": 0.9, "shares": {"mark": (evidence, 0.1)},
+        "predicted": "a", "correct": True, "right": True, "probability": 0.9, "shares": {"mark": (evidence, 0.1)},
         "misplaced": (evidence, 0.1),
     } | others  # fmt: skip
     return Look(**values)  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ def test_the_gap_is_between_the_subgroups_furthest_apart() -> None:
     ]
     found = gap(parts, [Region("mark", True)], 0)
     assert found is not None
-    assert (found.more, found.less, found.difference.value) == ("y", "x", pytest.approx(0.3))
+    assert (found.more, found.less, found.difference.value) == ("y", "x", pytest.approx(3))
     assert gap(parts[:1], [Region("mark", True)], 0) is None
 
 

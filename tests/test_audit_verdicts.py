@@ -19,7 +19,7 @@ def looks(shares: Sequence[float], area: float = 0.1, region: Region = MARK) -> 
     return [
         Look(
             picture=f"p{n}", place=n, content="", labels=("a",), about={}, index=0, target="a", predicted="a",
-            correct=True, probability=0.9, shares={region.name: (share, area)}, misplaced=(share, area),
+            correct=True, right=True, probability=0.9, shares={region.name: (share, area)}, misplaced=(share, area),
         )
         for n, share in enumerate(shares)
     ]  # fmt: skip

@@ -30,7 +30,6 @@ from sightline.runs.kept import Run
 from sightline.runs.store import Store
 from sightline.study import Answer, Kind, Study
 from sightline.study.answers import add, done, place, read, take
-from sightline.study.build import build
 from sightline.study.export import export
 from sightline.study.plan import drawn, orders
 from sightline.study.server import Server, page
@@ -495,7 +494,7 @@ def test_the_server_gives_out_the_page_the_trials_and_the_pictures(study: Path) 
             "study": whole.name, "kind": "discrimination", "question": whole.question, "count": 12,
         }  # fmt: skip
         for nth, name in enumerate(("anna", "ben", "anna")):
-            told = json.loads(asked(server, f"/study?participant={name}")[1])
+            told = json.loads(begun(server, name)[1])
             assert [trial["id"] for trial in told["trials"]] == list(whole.orders[nth % 2])
             assert told["done"] == []
             assert told["trials"][0].keys() == {"id", "pictures", "options", "about"}
@@ -525,7 +524,7 @@ def test_an_answer_is_kept_once_and_wrong_ones_are_refused(study: Path) -> None:
     mine, theirs = whole.orders[0], [t for t in whole.orders[1] if t not in whole.orders[0]]
     good = {"participant": "anna", "trial": mine[0], "answer": 1, "seconds": 1.25}
     with serving(study) as server:
-        asked(server, "/study?participant=anna")
+        begun(server, "anna")
         assert json.loads(asked(server, "/answer", good)[1]) == {"kept": True, "new": True}
         assert json.loads(asked(server, "/answer", good | {"answer": 0})[1]) == {"kept": True, "new": False}
         for change in (
@@ -545,8 +544,8 @@ def test_an_answer_is_kept_once_and_wrong_ones_are_refused(study: Path) -> None:
         assert asked(server, "/answer", good, {"Content-Length": "many"})[0] == 411
         assert asked(server, "/answer", good, {"Content-Length": "9" * 30})[0] == 413
         for name in ("", "a%20b", "x" * 65, "%00"):
-            assert asked(server, f"/study?participant={name}")[0] == 400
-        assert json.loads(asked(server, "/study?participant=anna")[1])["done"] == [mine[0]]
+            assert begun(server, name)[0] == 400
+        assert json.loads(begun(server, "anna")[1])["done"] == [mine[0]]
     assert [(a.participant, a.trial, a.answer, a.seconds) for a in read(study)] == [("anna", mine[0], 1, 1.25)]
 
 
@@ -555,7 +554,7 @@ def test_answers_of_many_at_once_are_all_kept(study: Path) -> None:
     statuses: list[int] = []
 
     def take_part(server: Server, name: str) -> None:
-        told = json.loads(asked(server, f"/study?participant={name}")[1])
+        told = json.loads(begun(server, name)[1])
         for trial in told["trials"][:6]:
             sent = {"participant": name, "trial": trial["id"], "answer": 0, "seconds": 1}
             statuses.append(asked(server, "/answer", sent)[0])
@@ -576,7 +575,7 @@ def test_what_can_not_be_kept_is_not_acknowledged(study: Path) -> None:
     troubles: list[str] = []
     with serving(study) as server:
         server.troubled = troubles.append
-        asked(server, "/study?participant=anna")
+        begun(server, "anna")
         for file in study.glob("answers.sqlite*"):
             file.write_bytes(b"no database" * 1000)
         sent = {"participant": "anna", "trial": mine[0], "answer": 1, "seconds": 1}
@@ -595,7 +594,7 @@ def test_acknowledged_answers_outlive_a_kill(study: Path) -> None:
     assert process.stdout
     try:
         port = int(process.stdout.readline())
-        asked(port, "/study?participant=anna")
+        begun(port, "anna")
         for nth, trial in enumerate(order):
             sent = {"participant": "anna", "trial": trial, "answer": nth % 2, "seconds": nth}
             assert asked(port, "/answer", sent)[0] == 200
@@ -605,8 +604,8 @@ def test_acknowledged_answers_outlive_a_kill(study: Path) -> None:
         process.stdout.close()
     assert [(a.trial, a.answer, a.seconds) for a in read(study)] == [(t, n % 2, n) for n, t in enumerate(order)]
     with serving(study) as server:
-        assert len(json.loads(asked(server, "/study?participant=anna")[1])["done"]) == 12
-        assert json.loads(asked(server, "/study?participant=ben")[1])["trials"][0]["id"] in Study.load(study).orders[1]
+        assert len(json.loads(begun(server, "anna")[1])["done"]) == 12
+        assert json.loads(begun(server, "ben")[1])["trials"][0]["id"] in Study.load(study).orders[1]
 
 
 def test_a_port_that_cannot_be_had_is_one_line(study: Path) -> None:
@@ -675,7 +674,9 @@ def test_the_commands(run: Run, robots: tuple[Run, Run], tmp_path: Path, monkeyp
 def test_serve_says_where_it_is_and_stops_cleanly(study: Path) -> None:
     add(study, answer(Study.load(study)))
     command = [sys.executable, "-m", "sightline", "study", "serve", str(study), "--port", "0"]
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may ignore it
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, heard)
     assert process.stdout
     try:
         line = process.stdout.readline()

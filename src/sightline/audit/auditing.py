@@ -1,33 +1,36 @@
 """The audit itself: a run's rows are looked at one after another, and put together class by class."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from sightline.audit.averages import Averages
 from sightline.audit.changes import changes, paired
 from sightline.audit.clusters import CELLS, clustered
 from sightline.audit.evidence import asked_of
 from sightline.audit.found import SIDE, Audit, Change, ClassAudit, Group, Hidden, Look
-from sightline.audit.groups import gap, group, misplaced, titled, told, values, worst
+from sightline.audit.groups import gap, group, misplaced, most_misplaced, titled, told, values
 from sightline.audit.hiding import Hider, Hiding, hidden
 from sightline.audit.places import Marks, Places
 from sightline.audit.seen import ALL, RIGHT, WRONG, Class, Seen, class_of
 from sightline.audit.verdicts import Case, verdicts
 from sightline.errors import DataError
 from sightline.model import Model
+from sightline.runs.columns import arrow
 from sightline.runs.kept import Row, Run
+from sightline.types import Method
 
 Told = Callable[[int, int], None]
 """Called with how many of how many rows are done."""
 
 
 def audit(
-    run: Run,
+    run: Run | str | Path,
     *,
     regions: Mapping[str, Marks] = {},
     suspects: Mapping[str, Marks] = {},
     by: str | None = None,
-    method: str | None = None,
-    before: Run | None = None,
+    method: str | Method | None = None,
+    before: Run | str | Path | None = None,
     model: Model | None = None,
     clusters: bool = True,
     seed: int = 0,
@@ -36,19 +39,24 @@ def audit(
 ) -> Audit:
     """Where does a model look, over all pictures of a run, class by class, and does it look where it should?
 
-    `regions` are places by name, each a data set that marks them in pictures of the same names, or masks by the
-    pictures' names; in the `suspects` no evidence should lie. `object` is where the target is, by the run's own data
-    set, unless it is given here. Rows asked for the pictures' labels are audited, or where there are none those asked
-    for what was predicted, or else all; of the run's methods `method`, or else the first. `by` is a column of what
-    the data set says of its pictures, which makes subgroups. `before` is another model's run over the same pictures,
+    `run` and `before` may be their folders. `regions` are places by name, each a data set that marks them in pictures
+    of the same names, what `open_data` opens as one, or masks by the pictures' names; in the `suspects` no evidence
+    should lie. `object` is where the target is, by the run's own data set, unless it is given here. Rows asked for
+    the pictures' labels are audited, or where there are none those asked for what was predicted, or else all; of the
+    run's methods `method`, or else the first. `by` is a column of what the data set says of its pictures, which makes
+    subgroups. `before` is another model's run over the same pictures,
     to be compared with. Where the `model` of the run is given, each region is hidden in each picture, to see whether
     it tells (see `sightline.audit.hiding`). `clusters` groups the maps of each class by likeness. Of each group there
     are `top` examples. The same `seed` gives the same figures.
 
     What can't be used is left out and named in `problems`. Raises DataError where nothing is left, for a region named
-    twice, for a method or a column that the run doesn't have, for a column of too many values, and for another model
-    than the run's.
+    twice, for a method or a column that the run doesn't have, for a column of too many values, for another model
+    than the run's, and for a seed or top below 0.
     """
+    for name, number in (("seed", seed), ("top", top)):
+        if number < 0:
+            raise DataError(f"{name}={number} is below 0; expected 0 or more")
+    run, before = _run(run), None if before is None else _run(before)
     chosen = _method(run, method)
     asked, others = asked_of(run, chosen)
     problems = [f"rows asked for {', '.join(others)}: those asked for {asked} are audited"] if others else []
@@ -56,7 +64,7 @@ def audit(
     seen = Seen(places.regions, by, seed)
     hider = None if model is None else Hider(run, model, seed)
     _look(seen, run, chosen, asked, places, hider, progress)
-    problems += _problems(run, seen, places)
+    problems += _unfinished(run) + _problems(run, seen, places)
     audited = _Audited(seen, seed, top, () if by is None else tuple(values(seen.looks, by)))
     classes = audited.classes([] if hider is None else hider.done(), clusters=clusters)
     found: tuple[Change, ...] = ()
@@ -86,7 +94,9 @@ class _Audited:
 
     def group(self, key: Class | None, name: str, looks: Sequence[Look]) -> Group:
         maps = self.seen.averages.average((key, name)), self.seen.averages.aligned((key, name))
-        return group(name, looks, self.seen.regions, maps, worst(looks, self.top), self.seed)
+        return group(
+            name, looks, self.seen.regions, maps, most_misplaced(looks, self.top), self.seed, of_class=key is not None
+        )
 
     def subgroups(self, key: Class | None, looks: Sequence[Look]) -> tuple[Group, ...]:
         return tuple(self.group(key, name, part) for name, part in self._parts(looks))
@@ -110,7 +120,7 @@ class _Audited:
         effects = {key: self._hidden(told.get(key, ())) for key in looks}
         cases = [
             Case(
-                name=key[1],
+                name=self.seen.names.get(key[0], key[1].removeprefix("against ")),
                 groups=[
                     (alls[key], own),
                     *zip(subgroups[key], (part for _, part in self._parts(own)), strict=True),
@@ -127,8 +137,8 @@ class _Audited:
                     name=key[1],
                     index=key[0],
                     all=alls[key],
-                    right=self.group(key, RIGHT, [look for look in own if look.correct is True]),
-                    wrong=self.group(key, WRONG, [look for look in own if look.correct is False]),
+                    right=self.group(key, RIGHT, [look for look in own if look.right is True]),
+                    wrong=self.group(key, WRONG, [look for look in own if look.right is False]),
                     subgroups=subgroups[key],
                     clusters=self._clusters(key) if clusters else (),
                     hidden=tuple(each for each, _ in effects[key].values()),
@@ -171,23 +181,42 @@ def _rank(each: ClassAudit) -> tuple[float, str]:
 def _look(
     seen: Seen, run: Run, method: str, asked: str | None, places: Places, hider: Hider | None, progress: Told | None
 ) -> None:
-    table = run.table(["method", "asked", "map_height"]).to_pylist()
-    total = sum(_is_audited(row, method, asked) and row["map_height"] is not None for row in table)
-    for row in _rows(run, method, asked):
+    total = _count(run, method, asked)
+    met: set[tuple[str, Class]] = set()  # a picture counts once in a class, though two targets may be the same class
+    for done, row in enumerate(_rows(run, method, asked), 1):
+        if progress is not None:
+            progress(done, total)
+        key = row["picture"], (row["index"], row["target"])
+        if key in met:
+            continue
+        met.add(key)
         marks = places.of(row)
         look, visible = seen.add(row, marks)
         if hider is not None and (sample := places.picture(row)) is not None:
             hider.add(len(seen.looks) - 1, look, sample.picture, marks, visible)
-        if progress is not None:
-            progress(len(seen.looks), total)
+
+
+def _count(run: Run, method: str, asked: str | None) -> int:
+    """How many rows have a map that is audited."""
+    arrow()
+    from pyarrow import compute
+
+    table = run.table(["method", "asked", "map_height"])
+    told = compute.and_(compute.equal(table["method"], method), compute.is_valid(table["map_height"]))
+    if asked is not None:
+        told = compute.and_(told, compute.equal(table["asked"], asked))
+    return int(compute.sum(told).as_py() or 0)
 
 
 def _rows(run: Run, method: str, asked: str | None) -> Iterator[Row]:
-    return (row for row in run.rows(method) if _is_audited(row.values, method, asked))
+    return (row for row in run.rows(method) if asked in (None, row["asked"]))
 
 
-def _is_audited(row: Mapping[str, object], method: str, asked: str | None) -> bool:
-    return row["method"] == method and asked in (None, row["asked"])
+def _unfinished(run: Run) -> list[str]:
+    """A line where the run hasn't all its pictures yet."""
+    there = run.table(["place", "picture"]).group_by(["place", "picture"]).aggregate([]).num_rows
+    of = run.question["pictures"]
+    return [f"{there} of {of} pictures: the run isn't finished, the same `sightline run` goes on"] if there < of else []
 
 
 def _problems(run: Run, seen: Seen, places: Places) -> list[str]:
@@ -220,9 +249,15 @@ def _changes(
     return changes(pairs, after.regions, seed, by_target=by_target), lines
 
 
-def _method(run: Run, method: str | None) -> str:
+def _run(run: Run | str | Path) -> Run:
+    return run if isinstance(run, Run) else Run(run)
+
+
+def _method(run: Run, method: str | Method | None) -> str:
     if method is None:
         return run.methods[0]
+    if isinstance(method, Method):
+        method = method.title
     if method not in run.methods:
         raise DataError(f"{run.folder} has no maps by {method!r}; its methods: {', '.join(run.methods)}")
     return method

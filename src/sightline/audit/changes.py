@@ -6,7 +6,7 @@ import numpy as np
 
 from sightline.audit.estimates import Draws, Numbers
 from sightline.audit.found import Change, Estimate, Look, Region
-from sightline.audit.groups import columns, right
+from sightline.audit.groups import columns, correct, right
 
 EVERYTHING = "all pictures"
 
@@ -32,18 +32,21 @@ def changes(
         names = (pair[1].target,) if by_target else pair[1].labels
         if len(names) == 1:
             named.setdefault(names[0], []).append(pair)
-    found = [change(EVERYTHING, pairs, regions, seed)] if pairs else []
-    return tuple(found + [change(name, named[name], regions, seed) for name in sorted(named)])
+    found = [change(EVERYTHING, pairs, regions, seed, of_class=False)] if pairs else []
+    return tuple(found + [change(name, named[name], regions, seed, of_class=by_target) for name in sorted(named)])
 
 
-def change(name: str, pairs: Sequence[tuple[Look, Look]], regions: Sequence[Region], seed: int) -> Change:
+def change(
+    name: str, pairs: Sequence[tuple[Look, Look]], regions: Sequence[Region], seed: int, *, of_class: bool
+) -> Change:
     """Each figure before, after and the difference, over the pictures of which both are known."""
     before, after = [this for this, _ in pairs], [that for _, that in pairs]
     draws = Draws([look.picture for look in after], seed)
     evidence: Mapping[str, tuple[Estimate, Estimate, Estimate]] = {
         region.name: _trio(draws, columns(before, region)[0], columns(after, region)[0]) for region in regions
     }
-    return Change(name, draws.count, _trio(draws, right(before), right(after)), evidence)
+    of = right if of_class else correct
+    return Change(name, draws.count, _trio(draws, of(before), of(after)), evidence)
 
 
 def _trio(draws: Draws, before: Numbers, after: Numbers) -> tuple[Estimate, Estimate, Estimate]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sightline.audit.found import Estimate
 
 DRAWS = 1000
-INTERVAL = (2.5, 97.5)  # percentiles
+OUTSIDE = 5.0  # per cent of the draws that are outside the interval
 FEWEST = 10  # pictures, below which an interval is told but nothing is concluded from it; ours
 AT_ONCE = 2**22  # counts of a picture in a draw
 
@@ -23,7 +23,7 @@ Numbers = NDArray[np.float64]
 class Draws:
     """Draws of some rows' pictures, with replacement, the same ones whenever they are asked for again."""
 
-    def __init__(self, pictures: Sequence[Hashable], seed: int) -> None:
+    def __init__(self, pictures: Sequence[Hashable], seed: int | Sequence[int]) -> None:
         found: dict[Hashable, int] = {}
         self.place = np.array([found.setdefault(each, len(found)) for each in pictures], dtype=np.intp)
         self.count, self.seed = len(found), seed
@@ -48,32 +48,29 @@ class Draws:
 
     def ratios(self, parts: Sequence[tuple[Numbers, Numbers]]) -> list[Estimate]:
         """Of each pair (above, below) of columns (rows,) the one's sum over the other's; NaN is a row left out."""
-        return [estimate(values, self.pictures(known)) for values, known in zip(self._quotients(parts), _known(parts))]
+        return [estimate(values, self.pictures(known)) for values, known in zip(self.quotients(parts), _known(parts))]
 
     def means(self, columns: Sequence[Numbers]) -> list[Estimate]:
         """The mean of each column (rows,); NaN is a row left out."""
         return self.ratios([(column, np.ones_like(column)) for column in columns])
 
-    def difference(self, this: Numbers, other: Numbers) -> Estimate:
-        """How much greater the mean of one column (rows,) is than the other's, both in the same draws."""
-        parts = [(column, np.ones_like(column)) for column in (this, other)]
-        values = self._quotients(parts)
-        return estimate(values[0] - values[1], min(self.pictures(known) for known in _known(parts)))
-
-    def _quotients(self, parts: Sequence[tuple[Numbers, Numbers]]) -> Numbers:
-        """(parts, 1 + DRAWS), NaN where nothing that could be judged was drawn."""
+    def quotients(self, parts: Sequence[tuple[Numbers, Numbers]]) -> Numbers:
+        """(parts, 1 + DRAWS): over all rows, and over each draw; NaN where nothing that could be judged was drawn."""
         kept = [np.where(known, part, 0) for pair, known in zip(parts, _known(parts)) for part in pair]
         sums = self.sums(np.stack(kept, 1)).T
         above, below = sums[::2], sums[1::2]
         return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
-def estimate(values: Numbers, count: int) -> Estimate:
-    """The first of the values (1 + DRAWS,) with the interval of the others; all None where it is NaN."""
+def estimate(values: Numbers, count: int, of: int = 1) -> Estimate:
+    """The first of the values (1 + DRAWS,) with the interval of the others; all None where it is NaN.
+
+    The interval of one `of` many is so much wider that all of them are in theirs in 95 % of the draws (Bonferroni's).
+    """
     draws = values[1:][~np.isnan(values[1:])]
     if not count or np.isnan(values[0]) or not draws.size:
         return Estimate(None, None, None, count)
-    low, high = np.percentile(draws, INTERVAL)
+    low, high = np.percentile(draws, (OUTSIDE / 2 / of, 100 - OUTSIDE / 2 / of))
     return Estimate(float(values[0]), float(low), float(high), count)
 
 

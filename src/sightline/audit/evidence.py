@@ -5,7 +5,6 @@ could not see of a picture holds none, and is no part of it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from sightline.audit.found import Region
 from sightline.audit.places import Place
 from sightline.errors import DataError
 from sightline.regions import Heat
+from sightline.runs.columns import arrow
 from sightline.runs.kept import Run
 
 PREFERRED = ("label", "predicted")
@@ -24,8 +24,12 @@ Share = tuple[float, float]  # evidence, area
 
 def asked_of(run: Run, method: str) -> tuple[str | None, list[str]]:
     """Which of a run's targets is audited, and what is left out: `label` before `predicted`; None for all others."""
-    table: Any = run.table(["asked", "method", "map_height"]).to_pylist()
-    asked = {row["asked"] for row in table if row["method"] == method and row["map_height"] is not None}
+    arrow()
+    from pyarrow import compute
+
+    table = run.table(["asked", "method", "map_height"])
+    mapped = compute.and_(compute.equal(table["method"], method), compute.is_valid(table["map_height"]))
+    asked = set(table.filter(mapped)["asked"].unique().to_pylist())
     if not asked:
         raise DataError(f"{run.folder} has no map by {method} yet; let the run go on, or choose another method")
     chosen = next((each for each in PREFERRED if each in asked), None)

@@ -1,11 +1,14 @@
 """What an audit found: for each class where its evidence lies, in whom, how sure that is, and a verdict in words."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from torch import Tensor
+
+from sightline.errors import DataError
 
 SIDE = 32  # cells of an average map's side
 
@@ -49,8 +52,11 @@ class Share:
 class Look:
     """One row of the run as it was audited: its picture, its target's class, and where the evidence lies.
 
-    `shares` by region are (evidence, area), each 0 to 1; None where the picture hasn't the region, it isn't known, the
-    model could not see it, or the map is nowhere above zero. `misplaced` is (evidence, area) of where none should lie.
+    `correct` is whether the picture's prediction is one of its labels, and `right` whether the class is found: whether
+    it is among as many of the model's best classes as the picture has labels, where the row was asked for by label;
+    else as `correct`. `shares` by region are (evidence, area), each 0 to 1; None where the picture hasn't the region,
+    it isn't known, the model could not see it, or the map is nowhere above zero. `misplaced` is (evidence, area) of
+    where none should lie.
     """
 
     picture: str
@@ -62,6 +68,7 @@ class Look:
     target: str
     predicted: str
     correct: bool | None
+    right: bool | None
     probability: float | None
     shares: Mapping[str, tuple[float, float] | None]
     misplaced: tuple[float, float] | None
@@ -69,13 +76,16 @@ class Look:
 
 @dataclass(frozen=True)
 class Example:
-    """One picture of a group, by its name and its target's class; `shares` by region, None where it hasn't it."""
+    """One picture of a group, by its name and its target's class, and whether that was found (see Look's `right`).
+
+    `shares` by region are None where the picture hasn't it.
+    """
 
     picture: str
     index: int
     target: str
     predicted: str
-    correct: bool | None
+    right: bool | None
     probability: float | None
     shares: Mapping[str, float | None]
 
@@ -84,6 +94,8 @@ class Example:
 class Group:
     """Some pictures of a class: all, those predicted right or wrong, a subgroup `COLUMN=VALUE`, or a cluster.
 
+    `accuracy` of a class's pictures is how many of them the class was found in (see Look's `right`); of all classes'
+    together, how many of the pictures were predicted `correct`, each once.
     `average` (SIDE, SIDE) is the mean of the maps' positive parts, each map as a share of its own evidence, in the
     frame of the whole picture, brought to a square; `aligned` the same in the frame of the object's box, which spans
     the middle half of each side, where the boxes are known. Both are None for no pictures.
@@ -115,14 +127,16 @@ class Hidden:
     elsewhere_drop: Estimate
     elsewhere_flips: Estimate
     beyond: Estimate
+    moved: Estimate
+    on_object: Estimate
 
 
 class Level(StrEnum):
     """How bad it is; `sightline.audit.verdicts` has the rules."""
 
     BIASED = "biased"  # surely more evidence where it should not lie than its area's share, or hiding it surely tells
-    UNSURE = "unsure"  # the interval holds both, or maps and hiding disagree
-    CLEAR = "clear"  # surely no more than its area's share
+    UNSURE = "unsure"  # nothing is sure, or maps and hiding disagree
+    CLEAR = "clear"  # surely no more than its area's share, or hiding it surely moves next to nothing
     UNKNOWN = "unknown"  # nothing is known of where it should lie, or there are too few pictures
 
 
@@ -137,15 +151,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The greatest difference between two subgroups in the share of the evidence in a region: `more` less `less`.
+    """The greatest difference between two subgroups in a region's lift: `more` less `less`.
 
-    It is that of a suspect region, where there is any.
+    It is that of a suspect region, where there is any, and of subgroups with enough pictures to judge
+    (`estimates.FEWEST`). The greatest of many differences is great by luck: `of` is how many there were, and the
+    interval is so much wider that all of them together lie in theirs in 95 % of the draws (Bonferroni's).
     """
 
     region: Region
     more: str
     less: str
     difference: Estimate
+    of: int
 
 
 @dataclass(frozen=True)
@@ -176,7 +193,7 @@ class Change:
 
     name: str
     pictures: int
-    accuracy: tuple[Estimate, Estimate, Estimate]  # before, after, difference
+    accuracy: tuple[Estimate, Estimate, Estimate]  # before, after, difference; a class's or all pictures', as Group's
     evidence: Mapping[str, tuple[Estimate, Estimate, Estimate]]  # the same by region
 
 
@@ -201,5 +218,17 @@ class Audit:
     changes: tuple[Change, ...] = ()
     looks: tuple[Look, ...] = field(default=(), repr=False)
 
-    def __getitem__(self, name: str) -> ClassAudit:
-        return next(each for each in self.classes if each.name == name)
+    def __getitem__(self, name: str | int) -> ClassAudit:
+        """A class by its name, or by the model's index of it.
+
+        Raises DataError for one that wasn't audited, with the nearest names, and where several are called so.
+        """
+        found = [each for each in self.classes if name == (each.index if isinstance(name, int) else each.name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            each = ", ".join(f"{one.name} ({one.index})" for one in found)
+            raise DataError(f"{len(found)} classes are called {name!r}: {each}; take one of found.classes")
+        names = [each.name for each in self.classes]
+        near = ", ".join(difflib.get_close_matches(str(name), names, n=4)) or ", ".join(names[:4]) or "none"
+        raise DataError(f"no class {name!r} was audited; nearest: {near}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from sightline.audit.estimates import Draws, Numbers
+from sightline.audit.estimates import FEWEST, Draws, Numbers, estimate
 from sightline.audit.found import Estimate, Example, Gap, Group, Look, Region, Share
 from sightline.errors import DataError
 
@@ -20,11 +20,16 @@ def group(
     maps: tuple[Tensor | None, Tensor | None],
     examples: Sequence[Look],
     seed: int,
+    *,
+    of_class: bool = True,
 ) -> Group:
-    """Some looks as one; `maps` are their average map in the picture's frame and in the object's."""
+    """Some looks as one; `maps` are their average map in the picture's frame and in the object's.
+
+    Its accuracy is that of one class, or else of the pictures, whatever their classes.
+    """
     draws = Draws([look.picture for look in looks], seed)
     parts = [part for region in regions for part in _parts(looks, region)]
-    accuracy, *found = draws.ratios([_mean(right(looks)), *parts])
+    accuracy, *found = draws.ratios([_mean(right(looks) if of_class else correct(looks)), *parts])
     shares = tuple(
         Share(region, found[2 * n], _area(looks, region), found[2 * n + 1]) for n, region in enumerate(regions)
     )
@@ -38,22 +43,29 @@ def misplaced(looks: Sequence[Look], seed: int) -> Estimate:
 
 
 def gap(groups: Sequence[tuple[str, Sequence[Look]]], regions: Sequence[Region], seed: int) -> Gap | None:
-    """The greatest difference of a mean share between two subgroups, of the suspect regions where there are any."""
-    found: list[Gap] = []
-    looks = [look for _, each in groups for look in each]
-    draws = Draws([look.picture for look in looks], seed)
-    owner = np.repeat(np.arange(len(groups)), [len(each) for _, each in groups])
-    for region in [each for each in regions if each.suspect] or regions:
-        evidence = columns(looks, region)[0]
-        means = {n: np.nanmean(own) for n in range(len(groups)) if (own := evidence[owner == n])[~np.isnan(own)].size}
-        if len(means) < 2:
-            continue
-        more, less = max(means, key=lambda n: means[n]), min(means, key=lambda n: means[n])
-        difference = draws.difference(
-            np.where(owner == more, evidence, np.nan), np.where(owner == less, evidence, np.nan)
-        )
-        found.append(Gap(region, groups[more][0], groups[less][0], difference))
-    return max(found, key=lambda each: each.difference.value or 0.0, default=None)
+    """The greatest difference of a lift between two subgroups, of the suspect regions where there are any.
+
+    The pictures of each subgroup are drawn by themselves, so that none is ever drawn away.
+    """
+    judged = [each for each in regions if each.suspect] or list(regions)
+    found: list[tuple[Region, str, str, Numbers, int]] = []
+    of = 0
+    for region in judged:
+        lifts = {}
+        for n, (name, looks) in enumerate(groups):
+            both = columns(looks, region)
+            draws = Draws([look.picture for look in looks], [seed, n])
+            if (count := draws.pictures(~np.isnan(both[0]))) >= FEWEST:
+                lifts[name] = draws.quotients([both])[0], count
+        of += len(lifts) * (len(lifts) - 1) // 2
+        if len(lifts) > 1:
+            more, less = (best(lifts, key=lambda name: lifts[name][0][0]) for best in (max, min))
+            (high, many), (low, few) = lifts[more], lifts[less]
+            found.append((region, more, less, high - low, min(many, few)))
+    if not found:
+        return None
+    region, more, less, values, count = max(found, key=lambda each: each[3][0])
+    return Gap(region, more, less, estimate(values, count, of), of)
 
 
 def columns(looks: Sequence[Look], region: Region) -> tuple[Numbers, Numbers]:
@@ -64,8 +76,19 @@ def columns(looks: Sequence[Look], region: Region) -> tuple[Numbers, Numbers]:
 
 
 def right(looks: Sequence[Look]) -> Numbers:
-    """1 for a picture that was predicted right, 0 wrong, NaN where nobody knows."""
-    return np.array([np.nan if look.correct is None else float(look.correct) for look in looks])
+    """1 for a look whose class was found in its picture, 0 where it wasn't, NaN where nobody knows."""
+    return np.array([np.nan if look.right is None else float(look.right) for look in looks])
+
+
+def correct(looks: Sequence[Look]) -> Numbers:
+    """1 for a picture that was predicted right, 0 wrong; NaN where nobody knows, and for a picture's other looks."""
+    first = {look.picture: place for place, look in reversed(list(enumerate(looks)))}
+    return np.array(
+        [
+            float(look.correct) if look.correct is not None and first[look.picture] == place else np.nan
+            for place, look in enumerate(looks)
+        ]
+    )
 
 
 def titled(by: str, value: str) -> str:
@@ -92,7 +115,7 @@ def values(looks: Sequence[Look], by: str) -> list[str]:
     return found
 
 
-def worst(looks: Sequence[Look], top: int) -> list[Look]:
+def most_misplaced(looks: Sequence[Look], top: int) -> list[Look]:
     """The looks with most evidence where it should not lie; where that isn't known, the surest ones."""
 
     def order(look: Look) -> tuple[float, float]:
@@ -108,7 +131,7 @@ def example(look: Look) -> Example:
         index=look.index,
         target=look.target,
         predicted=look.predicted,
-        correct=look.correct,
+        right=look.right,
         probability=look.probability,
         shares={name: None if pair is None else pair[0] for name, pair in look.shares.items()},
     )

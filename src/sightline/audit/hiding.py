@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sightline.audit.estimates import Draws
 from sightline.audit.found import Hidden, Look, Region
-from sightline.audit.places import Place
+from sightline.audit.places import OBJECT, Place
 from sightline.engine import answered
 from sightline.errors import DataError, ModelError
 from sightline.metrics.imputation import imputed
@@ -36,7 +36,8 @@ TRIES = 200  # places that are tried for a shape elsewhere
 @dataclass(frozen=True, slots=True)
 class Hiding:
     """What became of a look's class where a region was hidden: how far its probability fell, and whether the prediction
-    changed; and the same for as large a shape elsewhere, NaN where there was no room for one."""
+    changed; and the same for as large a shape elsewhere, NaN where there was no room for one. `on_object` is how much
+    of what was hidden is the object, NaN where that isn't known."""
 
     look: int
     region: str
@@ -44,11 +45,17 @@ class Hiding:
     flip: float
     elsewhere_drop: float = math.nan
     elsewhere_flip: float = math.nan
+    on_object: float = math.nan
 
     @property
     def beyond(self) -> float:
         """How much further the probability moved, whichever way, than where elsewhere was hidden."""
-        return abs(self.drop) - abs(self.elsewhere_drop)
+        return self.moved - abs(self.elsewhere_drop)
+
+    @property
+    def moved(self) -> float:
+        """How far the probability moved, whichever way."""
+        return abs(self.drop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class _Question:
     before: int
     hidden: int
     elsewhere: int | None
+    on_object: float
 
 
 class Hider:
@@ -86,7 +94,7 @@ class Hider:
     def add(self, place: int, look: Look, picture: Picture, places: Mapping[str, Place | None], seen: Mask) -> None:
         """A look, by its place among all, its picture and the regions in it; `seen` are the pixels the model saw."""
         taken = np.logical_or.reduce([~seen, *(each.mask for each in places.values() if each is not None)])
-        before = None
+        before, main = None, places.get(OBJECT)
         for name, each in places.items():
             inside = np.zeros_like(seen) if each is None else each.mask & seen
             if not inside.any() or inside.all():
@@ -96,7 +104,8 @@ class Hider:
             hidden = self._show(without(picture, inside))
             moved = elsewhere(inside, taken, random)
             other = None if moved is None else self._show(without(picture, moved))
-            self._questions.append(_Question(place, look.index, name, before, hidden, other))
+            on_object = math.nan if main is None else float(main.mask[inside].mean())
+            self._questions.append(_Question(place, look.index, name, before, hidden, other, on_object))
         if len(self._images) >= BATCH:
             self._ask()
 
@@ -121,10 +130,12 @@ class Hider:
                     float(chances[each.before, each.index] - chances[at, each.index]),
                     float(best[at] != best[each.before]),
                 )
-                for at in (each.hidden, each.elsewhere)
                 if at is not None
+                else (math.nan, math.nan)
+                for at in (each.hidden, each.elsewhere)
             ]
-            self._found.append(Hiding(each.look, each.region, *(value for pair in told for value in pair)))
+            (drop, flip), (other_drop, other_flip) = told
+            self._found.append(Hiding(each.look, each.region, drop, flip, other_drop, other_flip, each.on_object))
         self._images, self._questions = [], []
 
 
@@ -164,6 +175,6 @@ def elsewhere(region: Mask, taken: Mask, random: np.random.Generator) -> Mask | 
 
 def hidden(region: Region, hidings: Sequence[Hiding], pictures: Sequence[str], seed: int) -> Hidden:
     """What hiding a region told, of each hiding's picture; of those with room elsewhere, where it is compared."""
-    names = ("drop", "flip", "elsewhere_drop", "elsewhere_flip", "beyond")
+    names = ("drop", "flip", "elsewhere_drop", "elsewhere_flip", "beyond", "moved", "on_object")
     columns = [np.array([getattr(each, name) for each in hidings], dtype=np.float64) for name in names]
     return Hidden(region, *Draws(pictures, seed).means(columns))

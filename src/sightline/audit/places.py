@@ -8,22 +8,26 @@ picture of the same name, whatever its classes are called.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from sightline.audit.found import Region
+from sightline.datasets import open_data
 from sightline.errors import DataError, PictureError
 from sightline.geometry import Box
 from sightline.regions import Mask, extent
+from sightline.runs.columns import arrow
 from sightline.runs.kept import Row, Run
 from sightline.trials import DataSet, Known, Sample, Truth
 
 OBJECT = "object"
 
-Marks = DataSet | Mapping[str, Mask]
-"""Where a region is: a data set with boxes or masks, or masks (height, width) by the pictures' names."""
+Opened = DataSet | Mapping[str, Mask]
+
+Marks = Opened | str | Path
+"""Where a region is: a data set with boxes or masks, what `open_data` opens as one, or masks (height, width) by the
+pictures' names."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,11 @@ class Places:
             raise DataError(f"{min(twice)} is a region and a suspect one; name them differently, or leave one out")
         self.problems: Counter[str] = Counter()
         self.run = run
-        self.marks: dict[str, Marks] = {}
+        self.marks: dict[str, Opened] = {}
         if OBJECT not in regions and OBJECT not in suspects and (own := self._own()) is not None:
             self.marks[OBJECT] = own
-        self.marks |= dict(regions) | dict(suspects)
+        for name, given in (dict(regions) | dict(suspects)).items():
+            self.marks[name] = open_data(given) if isinstance(given, str | Path) else given
         self.regions = tuple(Region(name, name in suspects) for name in self.marks)
         for name, marks in self.marks.items():
             if not isinstance(marks, Mapping) and not _shows(marks):
@@ -145,32 +150,36 @@ def _shows(data: DataSet) -> bool:
     return bool(data.knows & {Known.BOXES, Known.MASKS, Known.PARTS})
 
 
-def _named(marks: Marks) -> str:
+def _named(marks: Opened) -> str:
     return "the masks" if isinstance(marks, Mapping) else marks.name
 
 
 def _meant(run: Run) -> set[tuple[str, int]]:
     """Which of the data set's labels mean which of the model's classes, as far as the rows tell.
 
-    A picture with one label that was asked about it, or was predicted right, tells; so does a class of that name.
+    A row that was asked for by a label tells; a picture with one label that was predicted right; and a class of that
+    name.
     """
+    arrow()
+    from pyarrow import compute
+
+    told = run.table(["label", "labels", "index", "target", "predicted", "correct"])
+    joined = compute.binary_join(told["labels"], "\0")
+    told = told.set_column(told.schema.get_field_index("labels"), "labels", joined)
     found: set[tuple[str, int]] = set()
-    columns = ["labels", "asked", "index", "target", "predicted", "correct"]
-    rows: Any = run.table(columns).to_pylist()
     spoken: dict[str, int] = {}
-    labels: set[str] = set()
-    for row in rows:
+    every: set[str] = set()
+    for row in told.group_by(told.column_names).aggregate([]).to_pylist():  # each that differs once
         if row["index"] is None:
             continue
         spoken[_spoken(row["target"])] = row["index"]
-        labels.update(row["labels"] or ())
-        if len(set(row["labels"] or ())) == 1:
-            label = _spoken(row["labels"][0])
-            if row["asked"] == "label":
-                found.add((label, row["index"]))
-            if row["correct"]:
-                found.add((label, row["predicted"]))
-    return found | {(_spoken(label), spoken[_spoken(label)]) for label in labels if _spoken(label) in spoken}
+        labels = set((row["labels"] or "").split("\0")) - {""}
+        every |= labels
+        if row["label"] is not None:
+            found.add((_spoken(row["label"]), row["index"]))
+        if len(labels) == 1 and row["correct"]:
+            found.add((_spoken(*labels), row["predicted"]))
+    return found | {(_spoken(label), spoken[_spoken(label)]) for label in every if _spoken(label) in spoken}
 
 
 def _spoken(name: str) -> str:

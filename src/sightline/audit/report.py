@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from sightline.audit.found import Audit, ClassAudit, Estimate, Example, Group, Level, Region
 from sightline.audit.places import OBJECT, Marks, Places
+from sightline.audit.seen import Class, class_of
 from sightline.errors import SightlineError
 from sightline.geometry import Framing
 from sightline.regions import Mask
@@ -47,12 +48,14 @@ def page(
     any more is shown as its map alone.
     """
     biased_first = sorted(audit.classes, key=lambda each: each.verdict.level is not Level.BIASED)
-    first = {each.index for each in biased_first[:full]}
-    shown = [each for each in audit.classes if each.index in first]
+    first = {_key(each) for each in biased_first[:full]}
+    shown = [each for each in audit.classes if _key(each) in first]
+    anchors = {_key(each): place for place, each in enumerate(audit.classes) if _key(each) in first}
     groups = [group for one in shown for group in _groups(one)] + list(audit.subgroups)
     groups += [] if shown else [audit.everything]
     examples = [example for group in groups for example in group.examples]
     pictures, why = _pictures(examples, audit, run, Places(run, regions, suspects))
+    evens = even(audit)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "percent": lambda value: percent(value).replace(" ", "\u00a0"), "interval": interval, "times": times,
@@ -62,7 +65,7 @@ def page(
     return environment.from_string(template).render(
         one=audit,
         shown=shown,
-        first=first,
+        anchor=lambda each: anchors.get(_key(each)),
         ranked=RANKED,
         rest=len(audit.classes) - len(shown),
         marks=MARKS,
@@ -74,9 +77,9 @@ def page(
         most_shares=_most(
             [share.evidence for group in (audit.everything, *(one.all for one in shown)) for share in group.shares]
         ),
-        even=even(audit),
+        even=lambda each: evens[_key(each)],
         misplaced=misplaced_in(audit.regions),
-        thumb=lambda example: pictures.get((example.picture, example.index)),
+        thumb=lambda example: pictures.get((example.picture, class_of(example))),
         no_pictures=why,
         aligned=any(group.aligned is not None for group in (audit.everything, *(each.all for each in audit.classes))),
     )
@@ -115,13 +118,13 @@ def misplaced_in(regions: Sequence[Region]) -> str:
     return "outside the object" if any(each.name == OBJECT for each in regions) else ""
 
 
-def even(audit: Audit) -> dict[int, float | None]:
+def even(audit: Audit) -> dict[Class, float | None]:
     """For each class the share of its evidence that an even map would have where none should lie."""
-    areas: dict[int, list[float]] = {each.index: [] for each in audit.classes}
+    areas: dict[Class, list[float]] = {_key(each): [] for each in audit.classes}
     for look in audit.looks:
-        if look.misplaced is not None and look.index in areas:
-            areas[look.index].append(look.misplaced[1])
-    return {index: sum(found) / len(found) if found else None for index, found in areas.items()}
+        if look.misplaced is not None and class_of(look) in areas:
+            areas[class_of(look)].append(look.misplaced[1])
+    return {key: sum(found) / len(found) if found else None for key, found in areas.items()}
 
 
 def percent(value: Estimate | float | None) -> str:
@@ -179,6 +182,10 @@ def outlined(picture: Image.Image, mask: Mask, colour: tuple[int, int, int], *, 
     return Image.fromarray(pixels)
 
 
+def _key(one: ClassAudit) -> Class:
+    return one.index, one.name
+
+
 def _groups(one: ClassAudit) -> tuple[Group, ...]:
     """The groups whose examples are shown; those of all where right and wrong have none."""
     parted = (one.right, one.wrong, *one.subgroups, *one.clusters)
@@ -187,13 +194,13 @@ def _groups(one: ClassAudit) -> tuple[Group, ...]:
 
 def _pictures(
     examples: Sequence[Example], audit: Audit, run: Run, places: Places
-) -> tuple[dict[tuple[str, int], str], str]:
+) -> tuple[dict[tuple[str, Class], str], str]:
     """Each example as a picture for the page, by its picture and class; and why some can't be shown."""
-    wanted = {(example.picture, example.index) for example in examples}
-    found: dict[tuple[str, int], str] = {}
+    wanted = {(example.picture, class_of(example)) for example in examples}
+    found: dict[tuple[str, Class], str] = {}
     why = ""
     for row in run.rows(audit.method, {picture for picture, _ in wanted}) if wanted else ():
-        key = row["picture"], row["index"]
+        key = row["picture"], (row["index"], row["target"])
         if key not in wanted or key in found:
             continue
         try:

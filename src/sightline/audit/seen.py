@@ -7,10 +7,11 @@ import numpy as np
 
 from sightline.audit.averages import Averages, Cells, around, in_frame, whole
 from sightline.audit.evidence import as_shares, misplaced, share
-from sightline.audit.found import Look, Region
+from sightline.audit.found import Example, Look, Region
 from sightline.audit.groups import titled, told
 from sightline.audit.places import OBJECT, Place
 from sightline.regions import Mask
+from sightline.runs.explaining import LABEL
 from sightline.runs.kept import Row
 
 ALL, RIGHT, WRONG = "all", "right", "wrong"
@@ -37,6 +38,7 @@ class Seen:
         self.looks: list[Look] = []
         self.averages = Averages()
         self.kept: dict[Class, list[Kept]] = {}
+        self.names: dict[int, str] = {}  # the model's classes, of those that it said
         self.empty = 0
         self._met: dict[Class, int] = {}
         self._random = np.random.default_rng(seed)
@@ -44,6 +46,7 @@ class Seen:
     def add(self, row: Row, places: Mapping[str, Place | None]) -> tuple[Look, Mask]:
         """Look at a row, with the regions of its picture; the look, and which pixels the model saw."""
         heat = row.heat
+        self.names[row["predicted"]] = row["predicted_name"]
         seen, shares = ~np.isnan(heat), as_shares(heat)
         look = Look(
             picture=row["picture"],
@@ -55,6 +58,7 @@ class Seen:
             target=row["target"],
             predicted=row["predicted_name"],
             correct=row["correct"],
+            right=_right(row),
             probability=row["probability"],
             shares={name: share(shares, seen, place) for name, place in places.items()},
             misplaced=misplaced(shares, seen, places, self.regions),
@@ -69,7 +73,7 @@ class Seen:
         return look, seen
 
     def _count(self, look: Look, average: Cells, aligned: Cells | None) -> None:
-        names = [ALL] if look.correct is None else [ALL, RIGHT if look.correct else WRONG]
+        names = [ALL] if look.right is None else [ALL, RIGHT if look.right else WRONG]
         names += [] if self.by is None else [titled(self.by, told(look, self.by))]
         for key in (None, class_of(look)):
             self.averages.add([(key, name) for name in names], average, aligned)
@@ -82,6 +86,13 @@ class Seen:
             kept[place] = found
 
 
-def class_of(look: Look) -> Class:
-    """The class that a look is about."""
-    return look.index, look.target
+def class_of(about: Look | Example) -> Class:
+    """The class that a look or an example is about; what is against it is another."""
+    return about.index, about.target
+
+
+def _right(row: Row) -> bool | None:
+    """Whether the class is among as many of the model's best as the picture has labels; unasked, whether any is."""
+    if row["asked"] == LABEL and row["rank"] is not None:
+        return bool(row["rank"] < len(set(row["labels"] or ())))
+    return None if row["correct"] is None else bool(row["correct"])

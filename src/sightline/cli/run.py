@@ -201,7 +201,8 @@ def _show(facts: dict[str, Any], run: "Run") -> None:
     if facts["rate"] is not None:
         plain.print(f"{_figure(facts['rate'])} pictures/s, {_clock(facts['seconds'])} in all")
     if facts["pictures"] < facts["of"]:
-        plain.print(f"[yellow]not done yet:[/] {facts['of'] - facts['pictures']} of {facts['of']} pictures")
+        left = f"{facts['of'] - facts['pictures']} of {facts['of']} pictures"
+        plain.print(f"[yellow]not done yet:[/] {left}, those of other shards or processes")
     if facts["errors"]:
         of = f"in {facts['errors']} of {facts['pictures']} pictures"
         plain.print(f"[yellow]errors:[/] {facts['failed']} of {facts['rows']} rows, {of}")

@@ -18,7 +18,6 @@ class Level(StrEnum):
     """What the distance of two answers is."""
 
     NOMINAL = "nominal"  # the same or not
-    ORDINAL = "ordinal"  # how many answers lie between them
     INTERVAL = "interval"  # how far their values are apart
 
 
@@ -33,21 +32,15 @@ def alpha(units: Iterable[Sequence[float]], level: Level = Level.NOMINAL) -> flo
     values = np.unique(np.concatenate(pairable))
     counts = np.stack([(unit[:, None] == values).sum(0) for unit in pairable]).astype(np.float64)
     sizes, totals = counts.sum(1), counts.sum(0)
-    apart = DISTANCES[level](values, totals)
+    apart = DISTANCES[level](values)
     # within a unit of m answers each ordered pair counts 1 / (m - 1), so that each answer counts once
     within = float(((counts @ apart) * counts / (sizes[:, None] - 1)).sum())
     among = float(totals @ apart @ totals) / float(totals.sum() - 1)
     return 1 - within / among if among > 0 else None
 
 
-def _ordinal(values: Numbers, totals: Numbers) -> Numbers:
-    reached = np.cumsum(totals) - totals / 2  # each value stands in the middle of its answers
-    return np.asarray((reached[:, None] - reached) ** 2)
-
-
-DISTANCES: dict[Level, Callable[[Numbers, Numbers], Numbers]] = {
-    Level.NOMINAL: lambda values, totals: np.asarray(values[:, None] != values, np.float64),
-    Level.ORDINAL: _ordinal,
-    Level.INTERVAL: lambda values, totals: np.asarray((values[:, None] - values) ** 2),
+DISTANCES: dict[Level, Callable[[Numbers], Numbers]] = {
+    Level.NOMINAL: lambda values: np.asarray(values[:, None] != values, np.float64),
+    Level.INTERVAL: lambda values: np.asarray((values[:, None] - values) ** 2),
 }
-"""The squared distance of each pair of values (K, K), from the values and how often each was answered."""
+"""The squared distance of each pair of values (K, K)."""

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from itertools import combinations
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 from sightline.errors import DataError
 from sightline.study.agreement import Level, alpha
 from sightline.study.doubts import doubts, known
-from sightline.study.estimates import Estimate, difference, mean, share
+from sightline.study.estimates import Estimate, difference, mean, mean_against, share, share_against
 from sightline.study.judged import Columns, Judged, Numbers, judged
-from sightline.study.permutation import holm, mirrored, swapped
+from sightline.study.permutation import holm, swapped
 from sightline.study.trials import Answer, Kind, Study
 
 CHANCE = {Kind.DISCRIMINATION: 0.5, Kind.TRUST: 0.0}
@@ -38,9 +39,10 @@ Grad-CAM is `compose.product` of both here."""
 class OfMethod:
     """A method's answers: the share that is right (0 to 1), or the mean score (-2 to +2).
 
-    `p` is against chance, which is 0.5 or 0, `sure` the same after Holm's correction for all methods. `shares` is
-    what share of the answers counts for each value, `agreement` Krippendorff's alpha, `seconds` the median, `paper`
-    the paper's figure.
+    `p` is against chance, which is 0.5 or 0, with participants and pictures taken as drawn; `sure` the same after
+    Holm's correction for all methods. `seen` is whether a difference from chance can be claimed: `sure` is below 0.05
+    and the interval doesn't hold chance. `shares` is what share of the answers counts for each value, `agreement`
+    Krippendorff's alpha, `seconds` the median, `paper` the paper's figure.
     """
 
     method: str
@@ -50,6 +52,7 @@ class OfMethod:
     figure: Estimate
     p: float
     sure: float
+    seen: bool
     shares: dict[float, float]
     agreement: float | None
     seconds: float
@@ -60,15 +63,17 @@ class OfMethod:
 class Pair:
     """Two methods on the `items`, pictures and classes, that both were judged on: the first's figure less the other's.
 
-    `difference` is None where there is no such item; `sure` is p after Holm's correction for all pairs.
+    `sure` is p after Holm's correction for all pairs that have such items; of another, difference, p and sure are
+    None. `seen` is whether a difference can be claimed: `sure` is below 0.05 and the interval doesn't hold 0.
     """
 
     first: str
     other: str
     items: int
     difference: Estimate | None
-    p: float
-    sure: float
+    p: float | None
+    sure: float | None
+    seen: bool
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,11 @@ class Analysis:
     left: tuple[Judged, ...] = field(repr=False)
 
     def __getitem__(self, method: str) -> OfMethod:
-        return next(each for each in self.methods if each.method == method)
+        found = {each.method: each for each in self.methods}
+        if method not in found:
+            near = get_close_matches(method, found, n=3, cutoff=0.4) or [*found]
+            raise DataError(f"no answer is to a map by {method!r}; nearest: {', '.join(near)}")
+        return found[method]
 
     def facts(self) -> dict[str, Any]:
         """All but the single answers, as JSON values."""
@@ -149,7 +158,7 @@ def analyse(study: Study, answers: Sequence[Answer], *, drop: Sequence[str] = ()
     by_method = {method: own for method, own in by_method.items() if own}
     return Analysis(
         kind=study.kind,
-        methods=_methods(study.kind, by_method, seed),
+        methods=_methods(study.kind, by_method),
         pairs=_pairs(by_method, seed),
         agreement=_agreement(study.kind, kept),
         people=_people(every, about, gone),
@@ -161,43 +170,49 @@ def analyse(study: Study, answers: Sequence[Answer], *, drop: Sequence[str] = ()
     )
 
 
-def _methods(kind: Kind, by_method: dict[str, list[Judged]], seed: int) -> tuple[OfMethod, ...]:
-    found = {}
-    for method, own in by_method.items():
-        pictures = sorted({each.key.picture for each in own})
-        found[method] = swapped(*mirrored(_sums(own, pictures), CHANCE[kind]), seed)
-    corrected = dict(zip(found, holm(list(found.values())), strict=True))
+def _methods(kind: Kind, by_method: dict[str, list[Judged]]) -> tuple[OfMethod, ...]:
+    chance = CHANCE[kind]
+    rule, against = (share, share_against) if kind is Kind.DISCRIMINATION else (mean, mean_against)
+    columns = [Columns.of(own) for own in by_method.values()]
+    figures, found = [rule(own) for own in columns], [against(own, chance) for own in columns]
     return tuple(
         OfMethod(
             method=method,
             answers=len(own),
             people=len({each.answer.participant for each in own}),
             items=len({each.key.item for each in own}),
-            figure=(share if kind is Kind.DISCRIMINATION else mean)(Columns.of(own)),
-            p=found[method],
-            sure=corrected[method],
+            figure=figure,
+            p=p,
+            sure=sure,
+            seen=sure < SURE and not figure.holds(chance),
             shares=_shares(own),
             agreement=_agreement(kind, own),
             seconds=float(np.median([each.answer.seconds for each in own])),
             paper=PAPER[kind].get(method),
         )
-        for method, own in by_method.items()
+        for (method, own), figure, p, sure in zip(by_method.items(), figures, found, holm(found), strict=True)
     )
 
 
 def _pairs(by_method: dict[str, list[Judged]], seed: int) -> tuple[Pair, ...]:
-    found: list[tuple[str, str, int, Estimate | None, float]] = []
+    found: dict[tuple[str, str], tuple[int, Estimate, float]] = {}
     for first, other in combinations(by_method, 2):
         both = {each.key.item for each in by_method[first]} & {each.key.item for each in by_method[other]}
         one, two = ([each for each in by_method[method] if each.key.item in both] for method in (first, other))
         if not both:
-            found.append((first, other, 0, None, 1.0))
             continue
         pictures = sorted({each.key.picture for each in one})
         apart = difference(Columns.of([*one, *two]), np.repeat([1, 0], [len(one), len(two)]))
-        found.append((first, other, len(both), apart, swapped(_sums(one, pictures), _sums(two, pictures), seed)))
-    corrected = holm([p for *_, p in found])
-    return tuple(Pair(*each, sure) for each, sure in zip(found, corrected, strict=True))
+        found[first, other] = len(both), apart, swapped(_sums(one, pictures), _sums(two, pictures), seed)
+    corrected = dict(zip(found, holm([p for *_, p in found.values()]), strict=True))
+    pairs = []
+    for names in combinations(by_method, 2):
+        if names in found:
+            (items, apart, p), sure = found[names], corrected[names]
+            pairs.append(Pair(*names, items, apart, p, sure, seen=sure < SURE and not apart.holds(0)))
+        else:
+            pairs.append(Pair(*names, 0, None, None, None, seen=False))
+    return tuple(pairs)
 
 
 def _sums(answers: Sequence[Judged], pictures: Sequence[str]) -> Numbers:

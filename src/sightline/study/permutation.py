@@ -2,8 +2,7 @@
 
 If two methods tell people the same, either could have stood by the other's answers: their answers to each picture
 change places, at random, and the difference of their means is taken again (Good, *Permutation, Parametric and
-Bootstrap Tests*, 2005). Both classes of a picture change places together, for they hang together. Against chance a
-method stands beside its mirror image, in which each answer is the opposite one.
+Bootstrap Tests*, 2005). Both classes of a picture change places together, for they hang together.
 """
 
 from collections.abc import Sequence
@@ -36,12 +35,6 @@ def swapped(own: Numbers, other: Numbers, seed: int = 0) -> float:
         moved = swaps @ change
         as_far += int((abs(_apart(own.sum(0) + moved, other.sum(0) - moved)) >= seen - 1e-12).sum())
     return as_far / drawn if every else (as_far + 1) / (drawn + 1)
-
-
-def mirrored(answers: Numbers, chance: float) -> tuple[Numbers, Numbers]:
-    """A method's answers (pictures, 2) less chance, and the opposite ones, as `swapped` takes them."""
-    above = answers[:, 0] - chance * answers[:, 1]
-    return np.stack([above, answers[:, 1]], 1), np.stack([-above, answers[:, 1]], 1)
 
 
 def holm(probabilities: Sequence[float]) -> list[float]:

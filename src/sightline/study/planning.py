@@ -4,16 +4,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sightline.study.analysis import SURE, analyse
+from sightline.study.analysis import analyse
 from sightline.study.simulated import People, imagined, simulate
 from sightline.study.trials import Kind
 
 
 @dataclass(frozen=True)
 class Power:
-    """The share (0 to 1) of simulated studies in which p stayed below 0.05 after Holm's correction.
+    """The share (0 to 1) of simulated studies in which a difference could be claimed.
 
-    Of each method against chance, and of each pair of methods.
+    Of each method from chance, and of each pair of methods; see `seen` of `analysis.OfMethod` and `analysis.Pair`.
     """
 
     chance: dict[str, float]
@@ -38,8 +38,8 @@ def power(
     for nth in range(studies):
         study = imagined(kind, methods, pictures, people.count, seed + nth)
         found = analyse(study, simulate(study, people, seed + nth), seed=nth)
-        above.update(each.method for each in found.methods if each.sure < SURE)
-        apart.update((pair.first, pair.other) for pair in found.pairs if pair.sure < SURE)
+        above.update(each.method for each in found.methods if each.seen)
+        apart.update((pair.first, pair.other) for pair in found.pairs if pair.seen)
         if progress is not None:
             progress(nth + 1, studies)
     pairs = [(first, other) for place, first in enumerate(methods) for other in methods[place + 1 :]]

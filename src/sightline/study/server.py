@@ -1,24 +1,25 @@
-"""The study as a page on this machine: the standard library's server, and four things that it gives out.
+"""The study as a page on this machine: the standard library's server, and the few things that it gives out.
 
-`/` is the page, `/study` what it asks, `/pictures/NAME` what it shows, and to `/answer` it posts. Whatever else is
-asked for isn't there, so that the key and the answers stay where they are.
+`/` is the page, `/study` what the study is, `/pictures/NAME` what it shows; to `/begin` the page posts who takes part,
+and is told the trials, and to `/answer` each answer. What only looks, as crawlers and previews of links do, takes
+nobody's place. Whatever else is asked for isn't there, so that the key and the answers stay where they are.
 """
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from sightline.errors import DataError
 from sightline.study.answers import NoAnswer, add, checked, done, named, now, place
 from sightline.study.trials import Answer, Study, Trial
 
-MOST = 4096  # bytes of an answer
+MOST = 4096  # bytes of what is posted
 WAIT = 30.0  # seconds for a request that doesn't come to its end
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -101,44 +102,37 @@ class Handler(BaseHTTPRequestHandler):
         if asked.path == "/":
             self._give(HTTPStatus.OK, self.server.page, "text/html; charset=utf-8")
         elif asked.path == "/study":
-            self._tell(self._study, parse_qs(asked.query, keep_blank_values=True))
+            self._tell(public, self.server.study)
         elif file := self.server.pictures.get(asked.path):
             self._picture(file)
         else:
             self._say(HTTPStatus.NOT_FOUND, "nothing here")
 
     def do_POST(self) -> None:
+        rule = {"/begin": self._begin, "/answer": self._answer}.get(urlsplit(self.path).path)
         length = self.headers.get("Content-Length", "")
         self.close_connection = True  # what is left unread of a refused body would be taken for the next request
-        if urlsplit(self.path).path != "/answer":
+        if rule is None:
             self._say(HTTPStatus.NOT_FOUND, "nothing here")
         elif not length.isascii() or not length.isdigit():
-            self._say(HTTPStatus.LENGTH_REQUIRED, "the answer's length is missing")
+            self._say(HTTPStatus.LENGTH_REQUIRED, "the length is missing")
         elif len(length) > 9 or int(length) > MOST:
-            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an answer has at most {MOST} bytes")
+            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {MOST} bytes")
         elif self.headers.get_content_type() != "application/json":  # what other sites' pages can't send unasked
             self._say(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
         else:
             self.close_connection = False
-            self._tell(self._answer, self.rfile.read(int(length)))
+            self._tell(rule, self.rfile.read(int(length)))
 
-    def _study(self, query: Mapping[str, list[str]]) -> dict[str, Any]:
-        """What is asked, and of a participant the trials in order, and which of them are answered."""
-        study = self.server.study
-        if "participant" not in query:
-            return public(study)
-        participant = named(query["participant"][0])
+    def _begin(self, body: bytes) -> dict[str, Any]:
+        """A participant's trials in order, and which of them are answered; to begin again changes nothing."""
+        participant = named(_sent(body).get("participant"))
         trials = [told(self.server.trials[name]) for name in self.server.order(participant)]
-        return public(study) | {"trials": trials, "done": done(self.server.folder, participant)}
+        return {"trials": trials, "done": done(self.server.folder, participant)}
 
     def _answer(self, body: bytes) -> dict[str, Any]:
         """Keep an answer; that it is kept is said only once it is."""
-        try:
-            sent = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise NoAnswer("an answer is JSON, with participant, trial, answer and seconds") from error
-        if not isinstance(sent, dict):
-            raise NoAnswer("an answer is a JSON object, with participant, trial, answer and seconds")
+        sent = _sent(body)
         participant = named(sent.get("participant"))
         trial, answer, seconds = checked(sent, self.server.trials)
         if trial not in self.server.order(participant):
@@ -181,3 +175,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Who asked for what is nobody's business."""
+
+
+def _sent(body: bytes) -> dict[str, Any]:
+    """What was posted. Raises NoAnswer where it isn't a JSON object."""
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswer("what is posted is JSON, an object with participant and what is answered") from error
+    if not isinstance(sent, dict):
+        raise NoAnswer("what is posted is a JSON object, with participant and what is answered")
+    return sent

@@ -1,6 +1,6 @@
 """An analysis in words: what could be seen, what could not, and never more than the figures say."""
 
-from sightline.study.analysis import CHANCE, SURE, Analysis, OfMethod, Pair
+from sightline.study.analysis import CHANCE, Analysis, OfMethod, Pair
 from sightline.study.estimates import Estimate
 from sightline.study.trials import Kind
 
@@ -23,10 +23,10 @@ TOLD = {
 
 
 def sentences(analysis: Analysis) -> list[str]:
-    """What the figures say, at a p of 0.05 after Holm's correction; the last says what couldn't be seen."""
+    """What the figures say where both p, after Holm's correction, and the interval do; the last, what isn't seen."""
     above, below, unsure, better = TOLD[analysis.kind]
     chance, found = CHANCE[analysis.kind], []
-    sure = [each for each in analysis.methods if each.sure < SURE]
+    sure = [each for each in analysis.methods if each.seen]
     for words, some in (
         (above, [each for each in sure if each.figure.value > chance]),
         (below, [each for each in sure if each.figure.value < chance]),
@@ -34,10 +34,10 @@ def sentences(analysis: Analysis) -> list[str]:
     ):
         if some:
             found.append(words.format(_listed([_method(each, analysis.kind) for each in some])))
-    apart = [pair for pair in analysis.pairs if pair.difference and pair.sure < SURE]
+    apart = [pair for pair in analysis.pairs if pair.seen]
     if apart:
         found.append(better.format(_listed([_pair(pair, analysis.kind) for pair in apart])))
-    alike = [f"{pair.first} and {pair.other}" for pair in analysis.pairs if pair not in apart]
+    alike = [f"{pair.first} and {pair.other}" for pair in analysis.pairs if pair.difference and not pair.seen]
     if len(alike) > LISTED:
         which = f"in the other {len(alike)} pairs of methods" if apart else "between any two methods"
         found.append(f"No difference could be seen {which}.")
@@ -60,8 +60,10 @@ def told_apart(figure: Estimate, kind: Kind) -> str:
     return told(figure, kind)
 
 
-def probability(p: float) -> str:
-    """`0.031`, or `< 0.001`."""
+def probability(p: float | None) -> str:
+    """`0.031`, or `< 0.001`; `-` of none."""
+    if p is None:
+        return "-"
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from sightline.cli import options
 
 if TYPE_CHECKING:
-    from sightline.study.analysis import Analysis
+    from sightline.study import Analysis
 
 LISTED = 5  # problems told on the terminal
 
@@ -41,9 +42,8 @@ def command(
 
     Writes analysis.json and answers.csv into the study's folder.
     """
-    from sightline.study.analysis import analyse
+    from sightline.study import Study, analyse
     from sightline.study.answers import read, take
-    from sightline.study.trials import Study
 
     asked = Study.load(study)
     taken = take(study, answers) if answers else None
@@ -100,12 +100,12 @@ def _show(console: Console, analysis: "Analysis", maps: Mapping[str, Mapping[str
 
     people = [person for person in analysis.people if not person.dropped]
     pictures = len({each.key.picture for each in analysis.kept})
-    console.print(
+    plain = Console(soft_wrap=True, highlight=False)
+    plain.print(
         f"[dim]{analysis.kind}: {len(analysis.kept)} answers of {len(people)} participants to {pictures} pictures; "
-        "\\[95 % intervals] over participants and pictures; p after Holm's correction[/]",
-        highlight=False,
+        "\\[95 % intervals] over participants and pictures; p after Holm's correction[/]"
     )
-    console.print(_methods(analysis, maps), highlight=False)
+    _print(console, _methods(analysis, maps))
     if analysis.pairs:
         table = Table(box=None, pad_edge=False, header_style="dim")
         for name, justify in (("the first less the other", "left"), ("difference", "right"), ("p", "right")):
@@ -114,8 +114,7 @@ def _show(console: Console, analysis: "Analysis", maps: Mapping[str, Mapping[str
             apart = "-" if pair.difference is None else told_apart(pair.difference, analysis.kind)
             table.add_row(escape(f"{pair.first} - {pair.other}"), escape(apart), probability(pair.sure))
         console.print()
-        console.print(table, highlight=False)
-    plain = Console(soft_wrap=True, highlight=False)
+        _print(console, table)
     plain.print()
     if analysis.agreement is not None:
         plain.print(f"agreement on the same trial, over all methods: Krippendorff's alpha {analysis.agreement:z.2f}")
@@ -133,6 +132,22 @@ def _show(console: Console, analysis: "Analysis", maps: Mapping[str, Mapping[str
         plain.print(escape(sentence))
 
 
+def _print(console: Console, table: Table) -> None:
+    """The table where there is room for it, as in any pipe or file; on a narrower terminal row by row."""
+    wide = Measurement.get(console, console.options.update(max_width=10**6), table).maximum
+    if not console.is_terminal:
+        console.width = max(wide, console.width)
+    if wide <= console.width:
+        console.print(table, highlight=False)
+        return
+    first, *others = table.columns
+    across = max(len(str(column.header)) for column in others)
+    for name, *values in zip(*(column.cells for column in table.columns), strict=True):
+        console.print(f"[dim]{first.header}[/] {name}", highlight=False)
+        for column, value in zip(others, values, strict=True):
+            console.print(f"  [dim]{column.header!s:{across}}[/]  {value}", highlight=False)
+
+
 def _methods(analysis: "Analysis", maps: Mapping[str, Mapping[str, float]]) -> Table:
     from sightline.study.trials import Kind
     from sightline.study.words import probability, told
@@ -140,7 +155,7 @@ def _methods(analysis: "Analysis", maps: Mapping[str, Mapping[str, float]]) -> T
     told_class = analysis.kind is Kind.DISCRIMINATION
     table = Table(box=None, pad_edge=False, header_style="dim")
     against = "p, chance" if told_class else "p, 0"
-    table.add_column("method", overflow="fold")
+    table.add_column("method")
     values = [] if told_class else sorted({value for each in analysis.methods for value in each.shares})
     spread = [f"{value:+g}" if value else "0" for value in values]
     figure = "right" if told_class else "score"

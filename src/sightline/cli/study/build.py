@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Build a study from a run: a folder with trials, their pictures, and apart from them the key."""
     from sightline.runs import Run
-    from sightline.study.build import build
+    from sightline.study import build
 
     if better is not None and better not in SIDES:
         raise DataError(f"better {better!r}; expected {' or '.join(SIDES)}")
