@@ -14,10 +14,8 @@ from pathlib import Path
 import sightline
 from sightline.cli.progress import counting
 from sightline.runs import run
-from sightline.study import Kind
-from sightline.study.analysis import analyse
+from sightline.study import Kind, analyse, build
 from sightline.study.answers import add, read
-from sightline.study.build import build
 from sightline.study.planning import power
 from sightline.study.proxy import proxy
 from sightline.study.simulated import People, simulate

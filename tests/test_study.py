@@ -28,7 +28,7 @@ from sightline.geometry import Framing
 from sightline.render import overlay
 from sightline.runs.kept import Run
 from sightline.runs.store import Store
-from sightline.study import Answer, Kind, Study
+from sightline.study import Answer, Kind, Study, build
 from sightline.study.answers import add, done, place, read, take
 from sightline.study.export import export
 from sightline.study.plan import drawn, orders
@@ -483,6 +483,25 @@ def asked(
     return reply.status, data
 
 
+def begun(server: Server | int, participant: str) -> tuple[int, bytes]:
+    return asked(server, "/begin", {"participant": participant})
+
+
+def test_whoever_only_looks_takes_nobodys_place(study: Path) -> None:
+    """As crawlers and previews of links do, which get what an address says; a reload begins again, and goes on."""
+    orders = Study.load(study).orders
+    with serving(study) as server:
+        assert [trial["id"] for trial in json.loads(begun(server, "anna")[1])["trials"]] == list(orders[0])
+        for n in range(3):
+            for path in (f"/?participant=bot{n}", f"/study?participant=bot{n}", f"/begin?participant=bot{n}"):
+                status, text = asked(server, path)
+                assert status == (404 if "begin" in path else 200)
+                assert b'trials"' not in text
+        for name, order in (("anna", 0), ("ben", 1), ("anna", 0)):
+            assert [trial["id"] for trial in json.loads(begun(server, name)[1])["trials"]] == list(orders[order])
+    assert (place(study, "cleo"), place(study, "ben")) == (2, 1)
+
+
 def test_the_server_gives_out_the_page_the_trials_and_the_pictures(study: Path) -> None:
     whole = Study.load(study)
     with serving(study) as server:
@@ -543,8 +562,10 @@ def test_an_answer_is_kept_once_and_wrong_ones_are_refused(study: Path) -> None:
         assert asked(server, "/answer", good, {"Content-Type": "text/plain"})[0] == 415
         assert asked(server, "/answer", good, {"Content-Length": "many"})[0] == 411
         assert asked(server, "/answer", good, {"Content-Length": "9" * 30})[0] == 413
-        for name in ("", "a%20b", "x" * 65, "%00"):
+        for name in ("", "a b", "x" * 65, "\0", None, 3):
             assert begun(server, name)[0] == 400
+        for body in (b"", b"{", b"[]", b"3", b"null", b"{}"):
+            assert (body, asked(server, "/begin", body)[0]) == (body, 400)
         assert json.loads(begun(server, "anna")[1])["done"] == [mine[0]]
     assert [(a.participant, a.trial, a.answer, a.seconds) for a in read(study)] == [("anna", mine[0], 1, 1.25)]
 

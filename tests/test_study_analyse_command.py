@@ -2,24 +2,26 @@
 
 import csv
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from test_cli import run
 
 import sightline
+from sightline.cli.study import analyse as analyse_command
 from sightline.errors import DataError
 from sightline.regions import Heat
 from sightline.runs import Row, Run
 from sightline.runs import run as explain_all
-from sightline.study import Key, Kind, Study, Trial
-from sightline.study.analysis import analyse
+from sightline.study import Key, Kind, Study, Trial, analyse, build
 from sightline.study.answers import add
-from sightline.study.build import build
 from sightline.study.proxy import proxy
 from sightline.study.simulated import People, imagined, simulate
+from sightline.study.words import probability, told, told_apart
 
 EFFECT = {"guided-backprop": 0.5, "guided-grad-cam": 0.9}
 
@@ -99,16 +101,45 @@ def test_a_trust_study_shows_the_share_of_each_answer(tmp_path: Path) -> None:
     assert "Participants found the better model the more reliable by guided-backprop (+" in out
 
 
+@pytest.mark.parametrize("width", ["40", "80", None])
+def test_no_figure_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: str | None) -> None:
+    """In a pipe, and on a narrow terminal, which shows a row a line at a time."""
+    effect = {"guided-backprop": 1.0, "guided-grad-cam": -0.5}
+    study = imagined(Kind.TRUST, list(effect), 12, 8)
+    study.save(tmp_path)
+    answers = simulate(study, People(effect, 8))
+    for each in answers:
+        add(tmp_path, each)
+    found = analyse(study, answers)
+    if width is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", width)
+    for is_terminal in (False, True):
+        told_ = StringIO()
+        console = Console(file=told_, force_terminal=is_terminal, color_system=None)
+        analyse_command._show(console, found, {})
+        for each in found.methods:
+            figures = [told(each.figure, found.kind), probability(each.sure), f"{100 * each.shares[-2]:.0f} %"]
+            assert all(figure in told_.getvalue() for figure in (each.method, *figures))
+        (pair,) = found.pairs
+        assert pair.difference
+        assert told_apart(pair.difference, found.kind) in told_.getvalue()
+        lines = told_.getvalue().splitlines()
+        if not is_terminal:
+            assert len([line for line in lines if line.startswith("guided-")]) == 3
+
+
 def test_what_is_missing_is_one_line(answered: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     imagined(Kind.TRUST, ["grad-cam"], 2).save(empty)
-    for arguments, told in (
+    for arguments, problem in (
         ((empty,), "nobody has answered this study yet"),
         ((answered, "--run", tmp_path / "none"), "none"),
     ):
         code, out, err = run("study", "analyse", *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
-        assert told in err
+        assert problem in err
 
 
 # the maps' own answers

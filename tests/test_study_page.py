@@ -117,6 +117,7 @@ def test_a_participant_answers_by_mouse_and_by_key_and_goes_on_after_a_reload(vi
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.goto(server.address)
+    page.wait_for_selector("#welcome:not([hidden])")
     assert "4 pictures" in page.inner_text("#welcome")
     assert "about a minute" in page.inner_text("#welcome")
     assert not (server.folder / "answers.sqlite").exists() or not place_of(server)  # looking takes nobody's place
