@@ -34,7 +34,8 @@ def kept(folder: Path, rows: Sequence[Mapping[str, Any]], data: Any = None, **ot
     """The rows as a run's only part."""
     question = {
         "model": "net", "weights": "w" * 16, "spec": None, "preprocess": "", "data": "pictures", "opened": None,
-        "layout": None, "split": None, "sample": None, "seed": 0, "pictures": len({each["picture"] for each in rows}), "names": "", "layer": None,
+        "layout": None, "split": None, "sample": None, "seed": 0, "pictures": len({each["picture"] for each in rows}),
+        "names": "", "layer": None,
         "targets": ["label"], "methods": [["grad-cam", {}]], "part": 256, "batch": 16, "overlays": False,
         "question": "0" * 16,
     }  # fmt: skip

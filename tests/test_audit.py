@@ -11,11 +11,12 @@ import sightline
 from sightline.audit import Audit, Level, audit
 from sightline.datasets import open_data
 from sightline.errors import DataError
+from sightline.methods import method
 from sightline.runs import Run, run
 from sightline.trials import Truth
 
 BALANCED = "scenes:shortcut:count=120:rho=0:marker=random"
-FEW = "scenes:shortcut:count=48:rho=0:marker=random"
+FEW = "scenes:shortcut:count=96:rho=0:marker=random"
 MARKED = BALANCED + ":truth=marker"
 SEEDS = 0, 1, 2
 
@@ -114,7 +115,7 @@ def hand(folder: Path, shares: dict[str, tuple[float, str]], **others: Any) -> R
 
 
 def test_classes_are_ranked_by_how_much_evidence_lies_where_it_should_not(tmp_path: Path) -> None:
-    shares = {f"a{n}": (0.2, "a") for n in range(12)} | {f"b{n}": (0.7, "b") for n in range(12)}
+    shares = {f"a{n}": (0.2, "a") for n in range(40)} | {f"b{n}": (0.7, "b") for n in range(40)}
     data = marks({name: [HALF] for name in shares}, (4, 4))
     found = audit(hand(tmp_path, shares), suspects={"mark": data})
     assert [one.name for one in found.classes] == ["b", "a"]
@@ -168,7 +169,13 @@ def test_empty_maps_and_pictures_with_errors_are_told(tmp_path: Path) -> None:
 
 def test_subgroups_are_sorted_and_what_isnt_said_is_unknown(tmp_path: Path) -> None:
     rows = [
-        row(f"p{n}", np.ones((4, 4)), about={"light": "night" if n % 2 else "day"} if n < 8 else {}, correct=n % 4 == 0)
+        row(
+            f"p{n}",
+            np.ones((4, 4)),
+            about={"light": "night" if n % 2 else "day"} if n < 8 else {},
+            correct=n % 4 == 0,
+            rank=0 if n % 4 == 0 else 3,
+        )
         for n in range(12)
     ]
     found = audit(kept(tmp_path, rows), by="light")
@@ -200,6 +207,12 @@ def test_what_is_asked_wrongly_is_said(tmp_path: Path) -> None:
         audit(found, model=sightline.load("shapes"))
     with pytest.raises(DataError, match="no picture in common"):
         audit(found, before=hand(tmp_path / "other", {"q": (0.5, "a")}))
+    with pytest.raises(DataError, match="seed=-1 is below 0"):
+        audit(found, seed=-1)
+    with pytest.raises(DataError, match="top=-1 is below 0"):
+        audit(found, top=-1)
+    with pytest.raises(DataError, match="holds no run"):
+        audit(tmp_path / "nowhere")
 
 
 def open_data_of_classes(folder: Path) -> Any:
@@ -235,3 +248,62 @@ def test_changes_are_paired_by_picture_and_content(tmp_path: Path) -> None:
     assert change.pictures == 9
     assert [each.value for each in change.accuracy] == pytest.approx([4 / 9, 1, 5 / 9])
     assert "6 rows of the two runs have no other to compare with: another picture or target" in found.problems
+
+
+def test_a_class_is_found_by_its_name_or_its_index(tmp_path: Path) -> None:
+    rows = [
+        row(name, np.ones((4, 4)), target=name, index=n, place=n)
+        for n, name in enumerate(["cross", "star", "crane", "crane"])
+    ]
+    rows[3]["picture"] = "another crane"
+    found = audit(kept(tmp_path, rows))
+    assert (found["star"].index, found[0].name, found[3].name) == (1, "cross", "crane")
+    with pytest.raises(DataError, match="no class 'corss' was audited; nearest: cross"):
+        found["corss"]
+    with pytest.raises(DataError, match="no class 9 was audited"):
+        found[9]
+    with pytest.raises(DataError, match=r"2 classes are called 'crane': crane \(2\), crane \(3\)"):
+        found["crane"]
+
+
+def test_folders_names_of_data_and_methods_are_taken_as_they_are(tmp_path: Path) -> None:
+    data = "scenes:shortcut:count=4:rho=0:marker=random"
+    made = run(sightline.load("shortcut-0-0"), data, ("label",), folder=tmp_path)
+    opened = audit(made, suspects={"marker": open_data(f"{data}:truth=marker")})
+    named = audit(
+        str(tmp_path), suspects={"marker": f"{data}:truth=marker"}, before=tmp_path, method=method("grad-cam")
+    )
+    assert [one.verdict for one in named.classes] == [one.verdict for one in opened.classes]
+    assert named.changes[0].evidence["marker"][2].value == 0
+    with pytest.raises(DataError, match="no maps by 'rise:masks=9'"):
+        audit(tmp_path, method=method("rise").set(masks=9))
+
+
+def test_a_run_that_isnt_finished_is_told(tmp_path: Path) -> None:
+    rows = [row(f"p{n}", np.ones((4, 4)), place=n, asked=asked) for n in range(4) for asked in ("label", "predicted")]
+    unfinished = "4 of 6 pictures: the run isn't finished, the same `sightline run` goes on"
+    assert unfinished in audit(kept(tmp_path / "some", rows, pictures=6)).problems
+    assert not any("the run isn't finished" in line for line in audit(kept(tmp_path / "all", rows)).problems)
+
+
+def test_a_class_is_right_where_it_was_found_and_a_picture_counts_once(tmp_path: Path) -> None:
+    both = {"labels": ["a", "b"], "correct": True}  # of both labels only `a` was said
+    rows = [row("p", np.ones((4, 4)), rank=0, label="a", **both)]
+    rows += [row("p", np.ones((4, 4)), rank=2, label="b", target="b", index=1, **both)]
+    rows += [row("q", np.ones((4, 4)), rank=1, label="a", place=1, **both)]
+    rows += [row("r", np.ones((4, 4)), rank=1, label="a", place=2, correct=False)]
+    found = audit(kept(tmp_path / "run", rows))
+    assert found["a"].all.accuracy.value == pytest.approx(2 / 3)  # second of two counts, second of one doesn't
+    assert found["b"].all.accuracy.value == 0
+    assert (found["b"].right.pictures, found["b"].wrong.pictures) == (0, 1)
+    assert [each.right for each in found["b"].wrong.examples] == [False]
+    assert found.everything.accuracy.value == pytest.approx(2 / 3)  # of three pictures, not of four rows
+    change = audit(tmp_path / "run", before=tmp_path / "run").changes
+    assert [each.accuracy[1].value for each in change] == pytest.approx([2 / 3, 2 / 3, 0])
+
+
+def test_a_picture_counts_once_in_a_class_though_two_targets_may_be_the_same(tmp_path: Path) -> None:
+    rows = [row("p", np.ones((4, 4)), asked=asked) for asked in ("a", "top:2")]
+    rows.append(row("p", np.ones((4, 4)), asked="top:2", target="b", index=1))
+    found = audit(kept(tmp_path, rows))
+    assert [(look.picture, look.target) for look in found.looks] == [("p", "a"), ("p", "b")]

@@ -96,6 +96,23 @@ def test_the_drop_is_the_models_own(tmp_path: Path) -> None:
     assert hidden.elsewhere_drop.value == pytest.approx(0, abs=1e-6)
     assert hidden.beyond.value == pytest.approx(lost, abs=2e-3)
     assert (hidden.flips.value, hidden.elsewhere_flips.value) == (0, 0)  # of equals the first is predicted
+    assert hidden.moved.value == pytest.approx(lost, abs=2e-3)
+    assert hidden.on_object.value is None
     assert hidden.beyond.count == 12
     assert one.verdict.blamed == ("spot",)
     assert all(value.equal(before[name]) for name, value in model.module.state_dict().items())
+
+
+def test_how_much_of_what_is_hidden_is_the_object(tmp_path: Path) -> None:
+    plain = Preprocess(size=(16, 16), fit="squash", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    model = sightline.wrap(Corner(4.0), preprocess=plain, labels=["a", "b"])
+    object_, mark = Truth("a", boxes=((0, 0, 3, 4),)), Truth("spot", boxes=((0, 0, 4, 4),))
+    names = [f"p{n}" for n in range(12)]
+    data = marks({name: [object_] for name in names}, (16, 16))
+    rows = [row(name, np.ones((16, 16)), place=n, asked="not:a", target="against a") for n, name in enumerate(names)]
+    run = kept(tmp_path, rows, data, weights=model.weights_hash)
+    one = audit(run, suspects={"spot": marks({name: [mark] for name in names}, (16, 16))}, model=model)["against a"]
+    spot = next(each for each in one.hidden if each.region.name == "spot")
+    assert spot.on_object.value == 0.75
+    assert "Most of it lies on the object" in one.verdict.words
+    assert "the probability of a moves" in one.verdict.words  # the class's own name, of which the probability is

@@ -18,6 +18,7 @@ from sightline.audit.groups import gap
 from sightline.audit.places import Place, Places
 from sightline.metrics.energy import energy
 from sightline.runs import Run
+from sightline.runs.query import EVIDENCE
 from sightline.trials import Truth
 
 RANDOM = np.random.default_rng(0)
@@ -244,7 +245,42 @@ def test_the_gap_is_between_the_subgroups_furthest_apart() -> None:
     found = gap(parts, [Region("mark", True)], 0)
     assert found is not None
     assert (found.more, found.less, found.difference.value) == ("y", "x", pytest.approx(3))
+    assert found.of == 3
     assert gap(parts[:1], [Region("mark", True)], 0) is None
+    one = [*parts, ("alone", [look("alone", 0.9)])]
+    assert gap(one, [Region("mark", True)], 0) == found  # of one picture nothing is concluded
+
+
+def test_the_greatest_of_many_gaps_is_seldom_luck() -> None:
+    random, sure = np.random.default_rng(0), 0
+    for _ in range(60):
+        parts = [(f"g{n}", [look(f"{n} {k}", 0.1 * random.gamma(4, 0.25)) for k in range(30)]) for n in range(6)]
+        found = gap(parts, [Region("mark", True)], 0)
+        assert found is not None
+        assert found.of == 15
+        sure += (found.difference.low or 0.0) > 0
+    assert sure <= 8  # of 60; more than half without Bonferroni's interval
+
+
+def test_a_region_that_is_larger_in_a_subgroup_makes_no_gap() -> None:
+    small = ("small", [look(f"s{n}", 0.1 + 0.001 * n, shares={"mark": (0.1 + 0.001 * n, 0.1)}) for n in range(12)])
+    large = ("large", [look(f"l{n}", 0.4 + 0.004 * n, shares={"mark": (0.4 + 0.004 * n, 0.4)}) for n in range(12)])
+    found = gap([small, large], [Region("mark", True)], 0)
+    assert found is not None
+    assert found.difference.value == pytest.approx(0)
+
+
+def test_a_label_that_is_another_of_the_models_names_is_the_targets_own(tmp_path: Path) -> None:
+    truths = Truth("moggy", boxes=((0, 0, 2, 4),)), Truth("dog", boxes=((2, 0, 4, 4),))
+    data = marks({"p": list(truths), "q": list(truths)}, (4, 4))
+    common = {"labels": ["moggy", "dog"], "target": "tabby, moggy"}
+    rows = [row("p", np.ones((4, 4)), label="moggy", **common)]
+    rows.append(row("q", np.ones((4, 4)), asked="predicted", place=1, **common))
+    places = Places(kept(tmp_path, rows), {"object": data}, {})
+    for each in places.run.rows():
+        place = places.of(each)["object"]
+        assert place is not None
+        assert place.mask.tolist() == [[True, True, False, False]] * 4
 
 
 def test_pairs_are_of_the_same_picture_content_and_target() -> None:
@@ -269,3 +305,4 @@ def test_the_evidence_is_kept_as_a_table(two: Run, tmp_path: Path) -> None:
     }  # fmt: skip
     assert (table[2]["picture"], table[2]["share"], table[2]["area"]) == ("q", None, None)
     assert len(table) == 3
+    assert list(table[0]) == [column.name for column in EVIDENCE]

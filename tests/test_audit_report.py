@@ -28,6 +28,7 @@ from sightline.audit import (
     Region,
     Share,
     Verdict,
+    audit,
 )
 from sightline.audit.report import (
     BLUE,
@@ -96,9 +97,20 @@ def audited(kept: Run) -> Audit:
     changes = (Change("all pictures", 6, trio, {"marker": (estimate(0.4), estimate(0.1), estimate(-0.3))}),)
     looks = tuple(
         Look(
-            "p", 0, "", (), {}, index, "star" if index else "cross", "", None, None, None,
-            {"object": (0.5, 0.2), "marker": None}, (0.3, area),
-        )  # fmt: skip
+            "p",
+            0,
+            "",
+            (),
+            {},
+            index,
+            "star" if index else "cross",
+            "",
+            None,
+            None,
+            None,
+            {"object": (0.5, 0.2), "marker": None},
+            (0.3, area),
+        )
         for index, area in ((1, 0.02), (1, 0.03), (0, 0.04))
     )
     return Audit(
@@ -162,7 +174,10 @@ def test_every_figure_stands_where_it_belongs(audited: Audit, kept: Run) -> None
         ("cluster 1", "33.3 %"),
     ):  # fmt: skip
         assert re.search(rf"{title} 6 pictures.*? marker ([\d.]+ %)", words)[1] == share, title
-    assert "evidence / area of marker is 1.20× (0.90 to 1.50) higher in agrees=yes than in agrees=no , the largest of 3" in words
+    assert (
+        "evidence / area of marker is 1.20× (0.90 to 1.50) higher in agrees=yes than in agrees=no , the largest of 3"
+        in words
+    )
     assert "✗ says cross, star 12.5 %" in words
     assert "a.jpg can't be read" in words
 
@@ -305,3 +320,18 @@ def test_the_figures_are_values_of_json(audited: Audit, tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "audit").iterdir()) == [
         "audit.json", "evidence.parquet", "report.html",
     ]  # fmt: skip
+
+
+def test_what_is_against_a_class_has_pictures_and_figures_of_its_own(tmp_path: Path) -> None:
+    made = run(sightline.load("shortcut-0.9-0"), DATA, ("cross", "not:cross"), folder=tmp_path)
+    suspects = {"marker": open_data(f"{DATA}:truth=marker")}
+    found = audit(made, suspects=suspects, clusters=False, top=6)
+    shown = page(found, made, {}, suspects)
+    names = re.findall(r'<img src="(data:image/jpeg[^"]+)" alt="([^:]+): where the model looks for ([^"]+)"', shown)
+    by = {(picture, target): data for data, picture, target in names}
+    both = {picture for picture, _ in by}
+    assert both
+    for picture in both:
+        assert by[picture, "cross"] != by[picture, "against cross"]
+    assert sorted(re.findall('id="class-(.*?)"', shown)) == ["0", "1"]
+    assert set(even(found)) == {(0, "cross"), (0, "against cross")}

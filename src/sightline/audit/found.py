@@ -155,7 +155,9 @@ class Gap:
 
     It is that of a suspect region, where there is any, and of subgroups with enough pictures to judge
     (`estimates.FEWEST`). The greatest of many differences is great by luck: `of` is how many there were, and the
-    interval is so much wider that all of them together lie in theirs in 95 % of the draws (Bonferroni's).
+    interval is so much wider that all of them together lie in theirs in 95 % of the draws (Bonferroni's). Of subgroups
+    that don't differ the greatest was above 0 in 7 % of 200 audits (2 of 30 pictures each), 11.5 % (12 of 30) and 19 %
+    (12 of 10): draws of few pictures are too narrow.
     """
 
     region: Region

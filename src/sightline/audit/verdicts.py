@@ -23,8 +23,13 @@ all that were asked of the kind in the audit. There are three kinds: evidence le
 what hiding moves against TELLS. Of each the chance that anything at all is sure by luck is 5 %, as far as a t-test
 holds; `biased` comes of one of them only, the first where nothing was hidden and the second where it was.
 
-A rare shortcut is in no picture of a small draw, and neither interval nor test can know of it. So for `clear` there
-must be CLEAR_FROM pictures; smaller subgroups are named as too small to judge. RATES
+A rare shortcut is in no picture of a small draw, and neither interval nor test can know of it; and of skewed shares a
+t-test clears more often than it says. So for `clear` there must be CLEAR_FROM pictures, and smaller subgroups are
+named. How often it was said of one class though it should not be, of 1000 draws of 40, 60 and 100 pictures each: where
+a tenth of the pictures hold 0.6, twice the area's share on the mean, 1.9, 0.2 and 0.0 %; where a tenth hold 0.3, once
+its share, 8.5, 5.1 and 2.0 %; of exponential shares, once the area's, 5.7, 5.7 and 4.5 %; of gamma shares of shape 4,
+4.0, 3.7 and 2.6 %. Of an object that a tenth of the maps miss, once its share, 8.5 % of 40 and 3.0 % of 100; where
+hiding moves a tenth of the pictures by 0.6, 7.4 % of 40. Fewer than 40 were never called clear.
 
 All thresholds are ours.
 """
@@ -43,7 +48,6 @@ from sightline.audit.hiding import Hiding
 from sightline.audit.places import OBJECT
 
 LUCK = 0.05  # the chance that any verdict of an audit blames by luck
-LUCK_CLEAR = 0.01  # that any clears by luck
 TELLS = 0.05  # of probability, below which an effect is none
 CLEAR_FROM = 40  # pictures, below which nothing is called clear
 UNEVEN = 2.0  # lift of the quarter of the pictures with most evidence in a region
@@ -72,7 +76,6 @@ class _Lift:
     group: Group
     share: Share
     stands: bool
-    settled: bool  # as surely as for `clear`
     uneven: float  # the lift of the quarter with most
 
     @property
@@ -168,13 +171,11 @@ def _lifts(cases: Sequence[Case], regions: Sequence[Region]) -> dict[tuple[int, 
         place: [(look.picture, pair[0] - pair[1]) for look in looks if (pair := look.shares[region.name]) is not None]
         for place, (_, region, _, looks) in enumerate(asked)
     }
-    stands, settled = _stand(numbers), _stand(numbers, LUCK_CLEAR)
+    stands = _stand(numbers)
     found: dict[tuple[int, str], list[_Lift]] = defaultdict(list)
     for place, (n, region, group, looks) in enumerate(asked):
         share = next(each for each in group.shares if each.region == region)
-        found[n, region.name].append(
-            _Lift(group, share, stands.get(place, False), settled.get(place, False), uneven(looks, region))
-        )
+        found[n, region.name].append(_Lift(group, share, stands.get(place, False), uneven(looks, region)))
     return found
 
 
@@ -196,8 +197,7 @@ def _effects(cases: Sequence[Case], suspects: Sequence[Region]) -> dict[tuple[in
             (*key, what): [(name, value - TELLS) for name, value in numbers]
             for what, each in (("beyond", beyond), ("moved", moved))
             for key, numbers in each.items()
-        },
-        LUCK_CLEAR,
+        }
     )
     found = {}
     for key, (hidden, _) in told.items():
@@ -214,7 +214,7 @@ def _below(told: Estimate) -> bool:
     return told.count >= FEWEST and told.high is not None and told.high < TELLS
 
 
-def _stand(asked: Mapping[Name, Sequence[tuple[str, float]]], luck: float = LUCK) -> dict[Name, bool]:
+def _stand(asked: Mapping[Name, Sequence[tuple[str, float]]]) -> dict[Name, bool]:
     """Whether the mean of each of many lists of (picture, number) surely isn't 0; too few pictures are left out."""
     chances = {}
     for name, numbers in asked.items():
@@ -223,7 +223,7 @@ def _stand(asked: Mapping[Name, Sequence[tuple[str, float]]], luck: float = LUCK
             found[picture].append(number)
         if len(found) >= FEWEST:
             chances[name] = chance([float(np.mean(each)) for each in found.values()])
-    return dict(zip(chances, standing(list(chances.values()), luck), strict=True))
+    return dict(zip(chances, standing(list(chances.values())), strict=True))
 
 
 def _of_object(lift: _Lift) -> Verdict:
@@ -235,7 +235,7 @@ def _of_object(lift: _Lift) -> Verdict:
         return Verdict(Level.UNKNOWN, f"{words} Hardly anything lies elsewhere, so nothing can be concluded.")
     if lift.low and lift.stands:
         return Verdict(Level.BIASED, f"{words} The model looks elsewhere.")
-    if lift.high and lift.settled and lift.enough:
+    if lift.high and lift.stands and lift.enough:
         return Verdict(Level.CLEAR, f"{words} The model looks at it.")
     if lift.high and not lift.enough:
         return Verdict(Level.UNSURE, f"{words} {_too_few(lift.share.evidence.count)}")
@@ -283,7 +283,7 @@ def _of_suspect(case: Case, lifts: Sequence[_Lift], effect: _Effect | None) -> V
         return verdict(Level.UNSURE)
     if not all_.enough:
         return verdict(Level.UNSURE, _too_few(all_.share.evidence.count))
-    if not all(each.settled for each in judged if each.enough):
+    if not all(each.stands for each in judged if each.enough):
         return verdict(Level.UNSURE, NOT_SURE)
     small = [each.group.name.replace("=", " is ", 1) for each in lifts if not each.enough]
     return verdict(Level.CLEAR, *([f"Too few pictures to say so where {', or '.join(small)}."] if small else []))
