@@ -1,10 +1,12 @@
-"""What a run costs: python benchmarks/runs.py rates|memory --write docs/scale.md [--rounds 3] [--count 64].
+"""What a run costs: python benchmarks/runs.py rates|several|memory --write docs/scale.md [--rounds 3] [--count 64].
 
 Rates: the same JPEGs (500 x 375, generated) asked in turns by a plain forward pass over images that are there already
-(the floor), by reading and then asking in a loop, and by runs: reading in a thread, in a process, with overlays; then
-by one process, by two of torchrun and by two actors of Ray, whose starts don't count: a rate is taken from when each
-has written a part to when the last part is written. Memory: the resident set of a run over 20,000 small generated
-pictures and of the process that reads for it; then seconds of queries on that run's table.
+(the floor), by reading and then asking in a loop, and by runs: reading in a thread, in a process, with overlays.
+Several: one process, two of torchrun and two actors of Ray, of one thread each, beside a plain forward pass with as
+many threads as there are cores. Their starts don't count: a rate is taken from when each has written a part to when
+the last part is written, so let there be a dozen parts for each (parts are of 16 pictures here). Memory: the resident
+set of a run over 20,000 small generated pictures and of the process that reads for it; then seconds of queries on that
+run's table.
 """
 
 import argparse
@@ -94,8 +96,12 @@ def throughput(model: Model, pictures: Path, work: Path, rounds: int) -> list[st
 
 
 def several(name: str, pictures: Path, work: Path) -> list[str]:
-    """Pictures/s of one process, of two that torchrun starts and of two actors of Ray, one thread each."""
-    rates = []
+    """Pictures/s of a plain forward pass, one process, two that torchrun starts and two actors of Ray."""
+    model, image = loaded(name), torch.rand(BATCH, 3, 224, 224)
+    with torch.inference_mode():
+        model.module(image)
+        spent = timed({"forward": lambda: model.module(image)}, 8)["forward"]
+    rates = [f"{BATCH / min(spent):.1f}"]
     for how, workers in SEVERAL.items():
         starter = ["-m", "torch.distributed.run", "--nproc-per-node=2"] if "torchrun" in how else []
         folder = work / f"{name}-{how[:3]}"
@@ -162,12 +168,13 @@ def rates(models: list[str], pictures: int, rounds: int, work: Path) -> list[Tab
             ["model", "forward, pictures/s", *ways],
             [throughput(loaded(name), files, work, rounds) for name in models],
         ),
-        Table(
-            "Pictures/s of several, one thread each",
-            ["model", *SEVERAL],
-            [several(name, files, work) for name in models],
-        ),
     ]
+
+
+def together(models: list[str], pictures: int, work: Path) -> list[Table]:
+    files = drawn(work / "pictures", pictures)
+    rows = [several(name, files, work) for name in models]
+    return [Table("Pictures/s of several, one thread each", ["model", "plain forward, all cores", *SEVERAL], rows)]
 
 
 def held(pictures: int, work: Path) -> list[Table]:
@@ -186,7 +193,7 @@ def held(pictures: int, work: Path) -> list[Table]:
 def main() -> None:
     """Print the tables, and write them into a page if one is named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("rates", "memory", "worker"))
+    parser.add_argument("what", choices=("rates", "several", "memory", "worker"))
     parser.add_argument("given", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--count", type=int, default=96)
@@ -198,8 +205,13 @@ def main() -> None:
         worker(*options.given)
         return
     with tempfile.TemporaryDirectory() as root:
-        if options.what == "rates":
-            tables = rates(options.models.split(","), options.count, options.rounds, Path(root))
+        if options.what in ("rates", "several"):
+            models = options.models.split(",")
+            tables = (
+                rates(models, options.count, options.rounds, Path(root))
+                if options.what == "rates"
+                else together(models, options.count, Path(root))
+            )
             about = (
                 f"; {options.count} JPEGs of {WIDE[0]} x {WIDE[1]}, batches of {BATCH}, Grad-CAM of the predicted "
                 "class, random weights; the forward pass's rate is its best round's"
@@ -207,7 +219,7 @@ def main() -> None:
         else:
             tables, about = held(options.pictures, Path(root)), "; the embedded net of shapes, queries the best of 3"
     said = (
-        f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} CPU cores that other work shared (load "
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {os.cpu_count()} CPU cores (load "
         f"{os.getloadavg()[2]:.0f}), {torch.get_num_threads()} threads, torch {version('torch')}, "
         f"ray {version('ray')}, duckdb {version('duckdb')}{about}."
     )

@@ -121,7 +121,7 @@ def verdicts(cases: Sequence[Case], regions: Sequence[Region]) -> list[Verdict]:
         return [Verdict(Level.UNKNOWN, words) for _ in cases]
     lifts = _lifts(cases, judged)
     if not suspects:
-        return [_of_object(lifts[n, OBJECT][0]) for n, case in enumerate(cases)]
+        return [_of_object(case, lifts[n, OBJECT][0]) for n, case in enumerate(cases)]
     effects = _effects(cases, suspects)
     return [
         _of_suspects(
@@ -226,11 +226,13 @@ def _stand(asked: Mapping[Name, Sequence[tuple[str, float]]]) -> dict[Name, bool
     return dict(zip(chances, standing(list(chances.values())), strict=True))
 
 
-def _of_object(lift: _Lift) -> Verdict:
-    """Whether the class is looked for where it is."""
+def _of_object(case: Case, lift: _Lift) -> Verdict:
+    """Whether the class is looked for where it is; what hiding it does is only told, as a class may need its object."""
     if not lift.judged:
         return Verdict(Level.UNKNOWN, _few(lift))
-    words = _says(lift)
+    hidden = case.hidden[OBJECT][0] if OBJECT in case.hidden else None
+    told = [] if hidden is None or hidden.drop.count < FEWEST else _says_hidden(case.name, hidden)
+    words = " ".join([_says(lift), *told])
     if (lift.share.area or 0.0) > WHOLE:
         return Verdict(Level.UNKNOWN, f"{words} Hardly anything lies elsewhere, so nothing can be concluded.")
     if lift.low and lift.stands:

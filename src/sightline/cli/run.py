@@ -51,7 +51,8 @@ def command(
     ] = "1/1",
     overlays: Annotated[bool, typer.Option("--overlays", help="Also each picture with its map, as a JPEG.")] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Processes that read pictures; 0 reads in a thread. Default: cores less one.")
+        int | None,
+        typer.Option(help="Processes that read pictures; 0 reads in a thread. Default: what suits the machine."),
     ] = None,
     batch: Annotated[int, typer.Option(help="Pictures in one pass.")] = 16,
     part: Annotated[int, typer.Option(help="Pictures in one file of rows: what is lost at most when stopped.")] = 256,

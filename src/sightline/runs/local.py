@@ -29,9 +29,9 @@ Told = Callable[[int, int], None]
 def run_parts(job: Job, parts: Sequence[int], progress: Told, *, workers: int | None = None) -> None:
     """Explain some parts of a run, in order. `progress` is told of the pictures of these parts.
 
-    `workers` processes read pictures; 0 reads in a thread of this one. By default, on Linux one less than there are
-    cores, at most MOST_READERS, elsewhere 0. Raises DataError where a part can't be written or a reading process
-    dies; parts that are written stay.
+    `workers` processes read pictures; 0 reads in a thread of this one. By default, on Linux, one less than there are
+    cores for a model on a GPU, else a quarter of them, at most MOST_READERS; on other systems 0. Raises DataError where
+    a part can't be written or a reading process dies; parts that are written stay.
     """
     total, done = sum(len(job.places(part)) for part in parts), 0
     progress(done, total)
@@ -39,7 +39,8 @@ def run_parts(job: Job, parts: Sequence[int], progress: Told, *, workers: int | 
     due: deque[tuple[Batch, Future[list[Row]]]] = deque()
     writing: deque[Future[Wrote]] = deque()
     batches = _Batches(job, sorted(parts))
-    with _reading(batches, _workers(workers), _on_gpu(job)) as coming, _threads(_on_gpu(job)) as (making, writer):
+    gpu = job.model.like.device.type == "cuda"
+    with _reading(batches, _workers(workers, gpu=gpu), gpu) as coming, _threads(gpu) as (making, writer):
 
         def settle(most: int) -> None:
             """Take over the rows that are made, until no more than so many batches are due."""
@@ -83,19 +84,14 @@ class _Batches(Dataset[Batch]):
         return self.reader(part, range(start, end))
 
 
-def _workers(asked: int | None) -> int:
-    if asked is not None and asked < 0:
-        raise DataError(f"{asked} workers can't read; expected 0 (a thread of this process) or more")
+def _workers(asked: int | None, *, gpu: bool) -> int:
     if asked is not None:
         return asked
     if sys.platform != "linux":  # processes that aren't forked begin with the script that runs, guarded or not
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores - 1, MOST_READERS)
-
-
-def _on_gpu(job: Job) -> bool:
-    return job.model.like.device.type == "cuda"
+    # Where the model keeps all cores busy itself, a thread that reads ahead is enough for a few of them.
+    return min(cores - 1 if gpu else cores // 4, MOST_READERS)
 
 
 @contextmanager

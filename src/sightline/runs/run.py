@@ -84,7 +84,7 @@ def run(
         raise TypeError(f"run() takes no {strange[0]!r}")
     _check(model, asked, rules, layer, batch_size, part_size, engine)
     if workers is not None and workers < 0:
-        raise DataError(f"{workers} workers can't read; expected 0 or more")
+        raise DataError(f"{workers} workers can't read; expected 0 (a thread of this process) or more")
     if options and engine != "ray":
         raise DataError(f"{', '.join(options)} can be set for the engine ray only (--engine ray)")
     if engine == "ray" and workers is not None:
