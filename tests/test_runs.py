@@ -346,8 +346,11 @@ def test_changed_weights_and_renamed_pictures_are_refused_and_fresh_begins_again
         run(other, SCENES, folder=tmp_path, part_size=4, overlays=True, workers=0)
     with pytest.raises(DataError, match="its weights was"):
         run(replace(other, name="shapes"), SCENES, folder=tmp_path, part_size=4, overlays=True, workers=0)
+    (tmp_path / "audit").mkdir()
+    (tmp_path / "audit" / "evidence.parquet").write_bytes(b"of the old rows")
     again = run(other, SCENES, folder=tmp_path, part_size=8, fresh=True, workers=0)
     assert again.question["question"] != old
+    assert not (tmp_path / "audit" / "evidence.parquet").exists()
     assert len(again.parts) == 2
     assert not (tmp_path / "overlays").exists()
     assert (tmp_path / "mine.txt").is_file()
