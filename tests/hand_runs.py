@@ -9,7 +9,7 @@ from PIL import Image
 
 from sightline.datasets.listed import Listed
 from sightline.runs.kept import Run
-from sightline.runs.store import Store
+from sightline.runs.store import Store, write_part
 from sightline.trials import Known, Sample, Truth
 
 Grid = Any  # numbers (height, width)
@@ -39,7 +39,8 @@ def kept(folder: Path, rows: Sequence[Mapping[str, Any]], data: Any = None, **ot
         "targets": ["label"], "methods": [["grad-cam", {}]], "part": 256, "batch": 16, "overlays": False,
         "question": "0" * 16,
     }  # fmt: skip
-    Store(folder, question | others, 1).add(0, rows)
+    Store(folder, question | others, 1)
+    write_part(folder, 0, rows)
     return Run(folder, data)
 
 

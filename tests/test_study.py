@@ -27,7 +27,7 @@ from sightline.errors import DataError
 from sightline.geometry import Framing
 from sightline.render import overlay
 from sightline.runs.kept import Run
-from sightline.runs.store import Store
+from sightline.runs.store import Store, write_part
 from sightline.study import Answer, Kind, Study, build
 from sightline.study.answers import add, done, place, read, take
 from sightline.study.export import export
@@ -102,7 +102,8 @@ def kept(
                         "scale": 2.0, "seen": SEEN, "error": error,
                     }
                 )  # fmt: skip
-    Store(folder, question, 1).add(0, rows)
+    Store(folder, question, 1)
+    write_part(folder, 0, rows)
     return Run(folder, photos)
 
 

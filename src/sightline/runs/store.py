@@ -58,13 +58,6 @@ class Store:
             there = {entry.name for entry in os.scandir(self.folder / ROWS)}
         return [part for part in range(self.parts) if _name(part) not in there]
 
-    def path(self, part: int) -> Path:
-        return file_of(self.folder, part)
-
-    def add(self, part: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a part's rows, as `write_part` does."""
-        write_part(self.folder, part, rows)
-
     def tidy(self) -> None:
         """Remove what was left by those who were stopped while they wrote; for when no part is missing."""
         for left in [*(self.folder / ROWS).glob(".*.tmp"), *(self.folder / OVERLAYS).glob("part-*/.*.tmp")]:
